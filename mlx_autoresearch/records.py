@@ -1,0 +1,92 @@
+"""The plain data that rooms hand to each other: a proposal, one run, a verdict. Everything here is JSON on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
+"""Statuses of a finished experiment. `crash` covers every way in which there is no score to compare."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One edit of train_mlx.py, as an agent proposes it.
+
+    Attributes:
+        source: the whole new text of train_mlx.py.
+        description: one line for tables and commit messages.
+        hypothesis: why it should help.
+        expected: the effect the agent predicts.
+        agent: which agent proposed it ("search", "person", ...).
+        parent: number of the experiment whose file was edited; None for the baseline.
+        tokens: language-model tokens it cost.
+        dollars: what it cost; None when unknown.
+    """
+
+    source: str
+    description: str
+    hypothesis: str = ""
+    expected: str = ""
+    agent: str = ""
+    parent: int | None = None
+    tokens: int = 0
+    dollars: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of one training run: either a score, or the reason why there is none.
+
+    Attributes:
+        seed: the seed of this run.
+        failure: None when scored; else a class of failure ("timeout", "python error", "nan", "out of memory",
+            "killed", "no hand-in", "refused").
+        reason: one sentence about the failure, empty when scored.
+        val_bpb, test_bpb: bits per byte on held-out text; None when not scored (test is scored for keeps only).
+        training_seconds: from start of the process to the hand-in, on the parent's clock.
+        total_seconds: wall time of the run with start-up, hand-in and scoring.
+        steps, tokens: optimizer steps and training tokens.
+        parameters: number of trainable parameters.
+        peak_memory_bytes: peak of MLX's own allocator in the training process.
+        data_wait_share: share of the training time spent waiting for data, 0 to 1.
+    """
+
+    seed: int
+    failure: str | None = None
+    reason: str = ""
+    val_bpb: float | None = None
+    test_bpb: float | None = None
+    training_seconds: float | None = None
+    total_seconds: float | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    data_wait_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided about an experiment, and why.
+
+    Attributes:
+        status: one of KEEP, DISCARD, INCONCLUSIVE, CRASH.
+        sentence: the decision in one sentence with its numbers.
+        val_bpb: mean over the experiment's runs when it was decided; None for a crash.
+        interval: half-width of its 95 % interval in bits per byte; None when unknown.
+        incumbent: number of the experiment it was compared with; None for the baseline.
+        incumbent_bpb: the incumbent's mean at that time.
+        probability_better: posterior probability that it is better than the incumbent; None when not computed.
+        noise: the machine's pooled standard deviation of val_bpb at that time.
+        details: anything else worth keeping.
+    """
+
+    status: str
+    sentence: str
+    val_bpb: float | None = None
+    interval: float | None = None
+    incumbent: int | None = None
+    incumbent_bpb: float | None = None
+    probability_better: float | None = None
+    noise: float | None = None
+    details: dict = field(default_factory=dict)

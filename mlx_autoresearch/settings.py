@@ -1,0 +1,64 @@
+"""What the harness tells one training run: a small JSON file named by one environment variable."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.files import read_json, write_json
+
+SETTINGS_VARIABLE = "MLX_AUTORESEARCH_RUN"
+
+DEFAULT_BUDGET_SECONDS = 300.0
+"""Every experiment of a night trains for this long; another budget is practice and is never compared with it."""
+
+CONTEXT = 256
+"""Tokens in a scored row: every model is scored on rows of this length, whatever it was trained on."""
+
+SMOKE_STEPS = 2
+"""Training steps of a smoke run: enough to compile the step, use its result, and hand in."""
+
+GRAPH_FILE, WEIGHTS_FILE, SUMMARY_FILE = "model.mlxfn", "model.safetensors", "handin.json"
+"""What a hand-in consists of; the summary is written last."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of one training run.
+
+    Attributes:
+        dataset: folder of the prepared dataset (absolute path).
+        folder: where the run writes its curve and its hand-in (absolute path).
+        budget_seconds: training time, counted from `started`.
+        seed: seed of weights and data order.
+        started: `machine.awake_seconds()` when the parent started the process; the budget runs from here.
+        smoke: stop after `SMOKE_STEPS` steps.
+    """
+
+    dataset: str
+    folder: str
+    budget_seconds: float
+    seed: int
+    started: float
+    smoke: bool = False
+
+    def save(self, path: Path) -> None:
+        """Write the settings as JSON to `path`."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def from_environment(cls) -> RunSettings | None:
+        """The settings named by the environment, or None when the file is run by hand.
+
+        Raises:
+            AutoresearchError: the variable names a file that can't be read as settings.
+        """
+        path = os.environ.get(SETTINGS_VARIABLE)
+        if not path:
+            return None
+        try:
+            return cls(**read_json(Path(path)))
+        except (OSError, ValueError, TypeError) as error:
+            raise AutoresearchError(f"{SETTINGS_VARIABLE} names {path}, which holds no run settings: {error}") from None
