@@ -1,0 +1,432 @@
+"""The night: `python -m mlx_autoresearch.loop`.
+
+Baseline first. Then, until somebody says stop: the agent proposes an edit of the incumbent's file, the edit passes the
+gate and a smoke run, trains for the budget, is scored, and is kept or not. Everything that is known is on disk before
+the next thing starts, so the loop may die at any instant: started again, it goes on with the same tag.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_autoresearch import machine, verdict
+from mlx_autoresearch.agents import Agent, Briefing, HistoryEntry, choose_agent
+from mlx_autoresearch.branch import ImprovementBranch
+from mlx_autoresearch.corpus import open_source
+from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
+from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory
+from mlx_autoresearch.gate import GateError, check_source, fingerprint
+from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
+from mlx_autoresearch.paths import PROJECT, data_root, runs_root
+from mlx_autoresearch.process import tail
+from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
+from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
+
+CONTRACT_VERSION = "1"
+"""Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
+
+SLEPT_SECONDS = 5.0
+"""A run during which the machine slept longer than this is void and repeated."""
+
+CRASHES_IN_A_ROW = 20
+"""So many failures one after the other mean that something other than the edits is wrong."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When the loop ends by itself.
+
+    Attributes:
+        experiments: number of decided edits in the tag, the baseline not counted; None for no limit.
+        ends: `time.monotonic()` at which no further experiment is started; None for no limit.
+    """
+
+    experiments: int | None = None
+    ends: float | None = None
+
+
+@dataclass
+class Loop:
+    """One night at work. Holds nothing that is not on disk as well."""
+
+    night: Night
+    laboratory: Laboratory
+    dataset: Dataset
+    agent: Agent
+    branch: ImprovementBranch | None
+    terminal: Terminal
+    limits: Limits
+    machine_class: int
+
+    def run(self) -> None:
+        """Go on until a limit is reached.
+
+        Raises:
+            AutoresearchError: the baseline failed, the agent has nothing left, or everything fails.
+        """
+        self._finish_what_was_cut_short()
+        self._settle_baseline()
+        while not self._finished():
+            experiment = self.night.pending() or self._propose()
+            self._settle(experiment)
+            self._conclude(experiment)
+
+    def _finished(self) -> bool:
+        done = sum(1 for experiment in self.night.experiments[1:] if experiment.verdict is not None)
+        enough = self.limits.experiments is not None and done >= self.limits.experiments
+        return enough or (self.limits.ends is not None and time.monotonic() >= self.limits.ends)
+
+    def _finish_what_was_cut_short(self) -> None:
+        """Redo the last steps of a decided experiment, which a kill may have prevented; done twice, they do no harm."""
+        for experiment in self.night.experiments:
+            if experiment.kept:
+                self._commit(experiment)
+        self._publish()
+
+    def _settle_baseline(self) -> None:
+        if not self.night.experiments:
+            source = (PROJECT / "train_mlx.py").read_text(encoding="utf-8")
+            self.night.add(Proposal(source, "baseline: the file as it is", agent="person"))
+        baseline = self.night.experiments[0]
+        if baseline.verdict is None:
+            if baseline.runs or (self._passes_gate(baseline) and self._passes_smoke(baseline)):
+                while not self._fails(baseline) and len(baseline.scores) < verdict.BASELINE_RUNS:
+                    self._run(baseline, splits=("val", "test"))
+            if baseline.verdict is None:
+                baseline.record_verdict(verdict.baseline_verdict(baseline.scores, self._noise()))
+            self._conclude(baseline)
+        if baseline.verdict.status != KEEP:
+            raise AutoresearchError(
+                f"The baseline failed, so there is nothing to improve. {baseline.verdict.sentence} Its folder is "
+                f"{baseline.folder}; mend train_mlx.py, try it with `python train_mlx.py`, and start another --tag."
+            )
+
+    def _propose(self) -> Experiment:
+        incumbent = self.night.incumbent()
+        program = PROJECT / "program.md"
+        briefing = Briefing(
+            program=program.read_text(encoding="utf-8") if program.exists() else "",
+            source=incumbent.source,
+            incumbent=incumbent.number,
+            incumbent_bpb=incumbent.mean_bpb,
+            noise=self._noise().deviation,
+            history=[history_entry(experiment) for experiment in self.night.experiments if experiment.verdict],
+            machine_class=self.machine_class,
+            budget_seconds=self.laboratory.budget_seconds,
+        )
+        return self.night.add(self.agent.propose(briefing))
+
+    def _settle(self, experiment: Experiment) -> None:
+        """Run a candidate (and the incumbent beside it) until there is a verdict."""
+        if not experiment.runs and self._passes_gate(experiment) and self._passes_smoke(experiment):
+            self._run(experiment)
+        incumbent = self.night.incumbent()
+        while experiment.verdict is None and not self._fails(experiment):
+            if not experiment.scores:  # the machine slept through the first run
+                self._run(experiment)
+                continue
+            decision = verdict.decide(experiment.scores, incumbent.scores, self._noise(), incumbent.number)
+            if isinstance(decision, verdict.RunAgain):
+                incumbent_fails = incumbent.runs[-1].failure is not None
+                self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)
+            elif decision.status == KEEP and (reason := self._refused_at_closer_look(experiment)):
+                experiment.record_verdict(Verdict(CRASH, reason))
+            else:
+                experiment.record_verdict(decision)
+
+    def _fails(self, experiment: Experiment) -> bool:
+        """Whether a run of an undecided experiment failed, which then is its verdict."""
+        for index, result in sorted(experiment.results.items()):
+            if result.failure is not None:
+                words = f"Run {index} failed ({result.failure}): {result.reason}"
+                log = tail(experiment.run_folder(index) / "run.log")
+                experiment.record_verdict(Verdict(CRASH, words, details={"log": log}))
+                return True
+        return False
+
+    def _passes_gate(self, experiment: Experiment) -> bool:
+        try:
+            check_source(experiment.source)
+            self._check_new(experiment)
+        except GateError as error:
+            experiment.record_verdict(Verdict(CRASH, f"Not run: {error}"))
+            return False
+        return True
+
+    def _passes_smoke(self, experiment: Experiment) -> bool:
+        """Two steps before the whole budget; a failure is the experiment's verdict."""
+        with self.terminal.showing(self._title(experiment, "smoke run")):
+            failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
+        if failure is not None:
+            experiment.record_verdict(Verdict(CRASH, f"Failed in the smoke run ({failure.failure}): {failure.reason}"))
+        return failure is None
+
+    def _check_new(self, experiment: Experiment) -> None:
+        """Refuse a program that was tried before.
+
+        Raises:
+            GateError: it is the same program as an earlier experiment's.
+        """
+        own = fingerprint(experiment.source, self.machine_class)
+        for earlier in self.night.experiments:
+            if earlier.number < experiment.number and fingerprint_or_none(earlier.source, self.machine_class) == own:
+                raise GateError(f"it is the same program as experiment {earlier.number} ({earlier.verdict.sentence})")
+
+    def _run(self, experiment: Experiment, splits: tuple[str, ...] = ("val",)) -> None:
+        """One training run with the experiment's next seed."""
+        number = len(experiment.runs) + 1
+        folder = experiment.new_run_folder()
+        meter = machine.SleepMeter()
+        with self.terminal.showing(self._title(experiment, f"run {number}")):
+            result = self.laboratory.run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
+        slept = meter.slept_seconds()
+        if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
+            self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
+            return
+        experiment.record_result(folder, result)
+
+    def _refused_at_closer_look(self, experiment: Experiment) -> str | None:
+        """Before a keep: every cut of the causality check, and the test set; the reason if the model is refused."""
+        with self.terminal.showing(self._title(experiment, "closer look")):
+            for index, result in sorted(experiment.results.items()):
+                folder = experiment.run_folder(index)
+                if result.failure is not None or result.test_bpb is not None:
+                    continue
+                checked = self.laboratory.score(folder, result, ["test"], every_cut=True)
+                if checked.failure is not None:
+                    return f"Refused before a keep: {checked.reason}"
+                experiment.record_result(folder, checked)
+        return None
+
+    def _conclude(self, experiment: Experiment) -> None:
+        """Everything that follows from a verdict: commit, best/, results.tsv, the line on the terminal."""
+        if experiment.kept:
+            self._commit(experiment)
+        self._publish()
+        self.night.drop_models()
+        self.terminal.verdict(experiment)
+        latest = [e for e in self.night.experiments if e.verdict is not None][-CRASHES_IN_A_ROW:]
+        if len(latest) == CRASHES_IN_A_ROW and all(e.verdict.status == CRASH for e in latest):
+            raise AutoresearchError(
+                f"The last {CRASHES_IN_A_ROW} experiments all failed, the last one so: {experiment.verdict.sentence} "
+                f"Something else than the edits seems wrong; see {experiment.folder} and `make doctor`."
+            )
+
+    def _publish(self) -> None:
+        incumbent = self.night.incumbent()
+        if incumbent is not None:
+            self.night.update_best(incumbent)
+        self.night.write_results()
+
+    def _commit(self, experiment: Experiment) -> None:
+        if self.branch is None:
+            return
+        try:
+            sha = self.branch.commit(*commit_message(experiment, self.night.identity), experiment.number)
+        except AutoresearchError as error:
+            self.terminal.say(f"Note: {error}")
+            return
+        experiment.record_commit(sha)
+
+    def _noise(self) -> verdict.Noise:
+        return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
+
+    def _title(self, experiment: Experiment, stage: str) -> str:
+        return f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
+
+
+def fingerprint_or_none(source: str, machine_class: int) -> str | None:
+    """Fingerprint of a program, None for one that does not parse."""
+    try:
+        return fingerprint(source, machine_class)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def history_entry(experiment: Experiment) -> HistoryEntry:
+    """A decided experiment as agents see it."""
+    return HistoryEntry(
+        number=experiment.number,
+        parent=experiment.proposal.parent,
+        source=experiment.source,
+        description=experiment.proposal.description,
+        status=experiment.verdict.status,
+        val_bpb=experiment.mean_bpb if experiment.verdict.status != CRASH else None,
+        reason=experiment.verdict.sentence,
+    )
+
+
+def commit_message(experiment: Experiment, identity: RunIdentity) -> tuple[str, str, str]:
+    """Source, subject and body of the commit of a kept experiment."""
+    decided = experiment.verdict
+    lines = [decided.sentence, ""]
+    if experiment.proposal.hypothesis:
+        lines += [f"Hypothesis: {experiment.proposal.hypothesis}", ""]
+    lines.append(
+        f"val_bpb: {decided.val_bpb:.6f} (95 % interval ± {decided.interval:.6f}, {len(experiment.scores)} runs)"
+    )
+    if experiment.test_bpb is not None:
+        lines.append(f"test_bpb: {experiment.test_bpb:.6f}")
+    lines.append(f"Budget: {identity.budget_seconds:g} s on {identity.machine}; dataset {identity.dataset}")
+    return experiment.source, experiment.proposal.description, "\n".join(lines)
+
+
+def open_or_make_dataset(name: str | None, terminal: Terminal) -> Dataset:
+    """The dataset of this name, or the one prepared last; where nothing is prepared, the built-in stories are made.
+
+    Raises:
+        AutoresearchError: a dataset was named that is not prepared.
+    """
+    if name is None and not (data_root() / "current").exists():
+        terminal.say(
+            "No dataset is prepared: making the built-in stories, which needs no network. "
+            "For TinyStories stop this, run `python prepare.py`, and start again."
+        )
+        return prepare_dataset(open_source("stories"))
+    return open_dataset(name)
+
+
+def newest_tag(identity: RunIdentity) -> str | None:
+    """The tag last worked on with this very dataset, budget and machine, if there is one."""
+    tags = []
+    for path in runs_root().glob("*/identity.json"):
+        try:
+            if Night.read(path.parent).identity == identity:
+                results = path.parent / "results.tsv"
+                tags.append(((results if results.exists() else path).stat().st_mtime, path.parent.name))
+        except AutoresearchError:
+            continue  # somebody else's trouble: it is reported when that tag is asked for
+    return max(tags)[1] if tags else None
+
+
+def choose_tag(tag: str | None, identity: RunIdentity, terminal: Terminal) -> str:
+    """The tag asked for, else the newest night that this run can go on with, else today's date."""
+    if tag is not None:
+        return tag
+    known = newest_tag(identity)
+    if known is not None:
+        terminal.say(f"Going on with tag {known}; start a new one with --tag NAME.")
+        return known
+    today = time.strftime("%b%d").lower()
+    names = (today if count == 1 else f"{today}-{count}" for count in range(1, 1000))
+    return next(name for name in names if not (runs_root() / name).exists())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mlx_autoresearch.loop",
+        description="Improve train_mlx.py through the night: an agent edits it, every edit trains for the same time on "
+        "this machine, what scores really better is kept. Without limits it goes on until Ctrl-C; started again, it "
+        "goes on where it stopped.",
+    )
+    parser.add_argument("--agent", help="who proposes the edits (default: the best one available; known: search)")
+    parser.add_argument(
+        "--tag", help="name of the night; a known one is resumed (default: the newest that fits, or today)"
+    )
+    parser.add_argument("--dataset", help="name or folder of a prepared dataset (default: the one prepared last)")
+    parser.add_argument(
+        "--experiments", type=positive(int), metavar="N", help="stop when the tag holds N decided edits"
+    )
+    parser.add_argument("--hours", type=positive(float), metavar="H", help="start no experiment after H hours")
+    parser.add_argument(
+        "--budget",
+        type=positive(float),
+        metavar="SECONDS",
+        default=DEFAULT_BUDGET_SECONDS,
+        help="training time of a run; other than 300 is for practice and never compared with it (default: 300)",
+    )
+    return parser
+
+
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """An argparse type: a number of this kind above zero."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+        return value
+
+    return parse
+
+
+def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
+    """The last lines: what is where."""
+    lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
+    if night.incumbent() is not None:
+        lines.append(f"Best model: {night.root / 'best'}")
+        lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
+    if branch is not None:
+        lines.append(f"Improvements, a commit each: git log --oneline {branch.name}")
+    return lines
+
+
+def main() -> int:
+    """Command line: see `build_parser`."""
+    arguments = build_parser().parse_args()
+    terminal = Terminal()
+    agent, why = choose_agent(arguments.agent)
+    terminal.say(f"Agent: {why}")
+    dataset = open_or_make_dataset(arguments.dataset, terminal)
+    dataset.verify()
+    identity = RunIdentity(
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint,
+        budget_seconds=arguments.budget,
+        machine=machine.identity(),
+        harness=CONTRACT_VERSION,
+        context=CONTEXT,
+    )
+    tag = choose_tag(arguments.tag, identity, terminal)
+    root = runs_root() / tag
+    ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with NightLock(root), machine.keep_awake():
+        opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
+        night = Night.open(root, identity)
+        for note in (*opening.notes, *night.damage):
+            terminal.say(f"Note: {note}")
+        if arguments.budget <= GRACE_SECONDS:
+            terminal.say(f"Note: a budget of {arguments.budget:g} s is mostly start-up; scores will say little.")
+        terminal.say(
+            f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
+            f"{len(night.experiments)} experiments so far. Ctrl-C stops; the same command goes on."
+        )
+        laboratory = Laboratory(Path(dataset.folder), arguments.budget, terminal.progress)
+        loop = Loop(
+            night,
+            laboratory,
+            dataset,
+            agent,
+            opening.branch,
+            terminal,
+            Limits(arguments.experiments, ends),
+            machine.machine_class(),
+        )
+        try:
+            loop.run()
+        except KeyboardInterrupt:
+            terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
+        finally:
+            if night.experiments:
+                terminal.table(night)
+                for line in where_to_look(night, opening.branch):
+                    terminal.say(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # a log file should show a line when it happens
+    run_command_line(main)

@@ -1,0 +1,132 @@
+"""Child processes: started in a group of their own, with a cleaned environment, a deadline, and certain death.
+
+This keeps an experiment from outliving its budget and from inheriting secrets through the environment. It is not a
+sandbox: a training file still runs with the person's own rights.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_autoresearch.machine import awake_seconds
+from mlx_autoresearch.paths import PROJECT
+
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "USER", "LOGNAME", "SSL_CERT_FILE")
+"""What a child needs from the person's environment. Everything else stays behind, API keys above all."""
+
+PASSED_ON_PREFIXES = ("MLX_", "OMP_", "OPENBLAS_", "CUDA_", "NVIDIA_", "LD_LIBRARY_", "VECLIB_")
+"""Settings of MLX, of BLAS and of the GPU driver, which change how fast a run is."""
+
+LOG_LIMIT_BYTES = 32 << 20
+"""A process that prints more than this is stopped: endless output would fill the disk."""
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child process ended.
+
+    Attributes:
+        exit_status: its status; negative is the signal that ended it.
+        stopped: why the parent killed it ("timeout" or "log too large"), None when it ended by itself.
+        seconds: its wall time, time asleep not counted.
+    """
+
+    exit_status: int
+    stopped: str | None
+    seconds: float
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child process: the named few variables, the project on PYTHONPATH, and `extra`."""
+    kept = {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
+    return kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"} | dict(extra)
+
+
+def run_process(
+    command: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    seconds: float,
+    on_tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run `command` in `folder` to its end, or to its death after `seconds`; whatever happens, nothing of it lives on.
+
+    Args:
+        command: argv.
+        folder: working directory.
+        environment: the child's whole environment.
+        log: file that gets its standard output and error.
+        seconds: deadline, counted on a clock that stands still while the machine sleeps.
+        on_tick: called about every POLL_SECONDS, for progress.
+
+    Raises:
+        OSError: the command can't be started.
+        KeyboardInterrupt: passed on, after the child was killed.
+    """
+    with log.open("wb") as output:
+        started = awake_seconds()
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            stopped = _watch(child, log, started + seconds, on_tick)
+        finally:
+            kill_group(child)
+    return Outcome(child.returncode, stopped, awake_seconds() - started)
+
+
+def _watch(child: subprocess.Popen, log: Path, deadline: float, on_tick: Callable[[], None]) -> str | None:
+    while child.poll() is None:
+        if awake_seconds() >= deadline:
+            return "timeout"
+        if log.stat().st_size > LOG_LIMIT_BYTES:
+            return "log too large"
+        on_tick()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, min(POLL_SECONDS, deadline - awake_seconds())))
+    return None
+
+
+def kill_group(child: subprocess.Popen) -> None:
+    """SIGKILL the child and everything in its process group, and wait until the child is gone."""
+    with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS's answer when only zombies are left
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def tail(log: Path, characters: int = 2000) -> str:
+    """The end of a log file as text; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4 * characters))
+            return file.read().decode("utf-8", errors="replace")[-characters:]
+    except OSError:
+        return ""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll `condition` until it holds or `seconds` are over; returns whether it held."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
