@@ -1,13 +1,42 @@
-"""Shared fixtures: sample data where it is at hand, and an environment that keeps tests out of the project's folders."""
+"""Shared fixtures: sample data where it is at hand, a small dataset, folders that are not the person's own."""
 
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 
+from mlx_autoresearch import blas
+from mlx_autoresearch.corpus import Source
+from mlx_autoresearch.dataset import Dataset, prepare_dataset
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Load the fast BLAS before any test imports mlx.core."""
+    blas.load()
+
+
+def simple_documents(count: int = 900, seed: int = 0) -> list[str]:
+    """Distinct small documents that a model can learn something from."""
+    draw = random.Random(seed)
+    who, did, what = ["Ada", "Ben", "Cleo", "Dan"], ["found", "lost", "drew"], ["a kite", "two pears", "the blue boat"]
+    return [
+        f"{number}. " + " ".join(f"{draw.choice(who)} {draw.choice(did)} {draw.choice(what)}." for _ in range(9))
+        for number in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small prepared dataset; tests read it and don't change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLX_AUTORESEARCH_DATA", str(tmp_path_factory.mktemp("data")))
+        documents = simple_documents()
+        return prepare_dataset(Source("simple", {"kind": "test"}, lambda: iter(documents), None))
 
 
 @pytest.fixture(scope="session")

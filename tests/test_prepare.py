@@ -1,0 +1,62 @@
+"""python prepare.py as a person types it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlx_autoresearch.dataset import open_dataset
+
+PREPARE = Path(__file__).resolve().parent.parent / "prepare.py"
+
+
+def prepare(*arguments: str, folder: Path, code: str = "") -> subprocess.CompletedProcess:
+    start = [str(PREPARE)] if not code else ["-c", code]
+    environment = {**os.environ, "COLUMNS": "120", "PYTHONPATH": str(PREPARE.parent)}
+    return subprocess.run(
+        [sys.executable, *start, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture()
+def text_file(tmp_path: Path) -> Path:
+    stories = [f"Story {index}. " + "The little dog ran home. " * 20 for index in range(600)]
+    (tmp_path / "my stories.txt").write_text("\n\n\n".join(stories), encoding="utf-8")
+    return tmp_path / "my stories.txt"
+
+
+def test_prepares_a_file_and_says_what_is_next(text_file: Path) -> None:
+    done = prepare("--dataset", text_file.name, "--max-train-mb", "0.1", folder=text_file.parent)
+    assert done.returncode == 0, done.stderr
+    dataset = open_dataset()
+    assert dataset.text_bytes("train") <= 100_000
+    for expected in ("documents", "tokens of 8192", "bytes a token", str(dataset.folder), "chosen evenly"):
+        assert expected in done.stdout
+    assert done.stdout.splitlines()[-1] == "Next: python -m mlx_autoresearch.loop"
+    assert dataset.manifest["command"] == f"python prepare.py --dataset '{text_file}' --max-train-mb 0.1"
+    again = prepare("--dataset", text_file.name, "--max-train-mb", "0.1", folder=text_file.parent)
+    assert again.returncode == 0 and "already prepared" in again.stderr and "tokens of 8192" in again.stdout
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "three.txt").write_text("a\nb\nc\n")
+    for dataset, words in (("three.txt", "at least 100 kB"), ("absent.txt", "absent.txt")):
+        done = prepare("--dataset", dataset, folder=tmp_path)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ") and words in last
+
+
+def test_help_has_examples(tmp_path: Path) -> None:
+    done = prepare("--help", folder=tmp_path)
+    assert done.returncode == 0 and "python prepare.py --dataset stories" in done.stdout
+
+
+def test_importing_and_preparing_need_no_mlx(text_file: Path) -> None:
+    code = "import sys, prepare; prepare.main(); assert 'mlx.core' not in sys.modules, 'mlx was imported'"
+    done = prepare("--dataset", text_file.name, folder=text_file.parent, code=code)
+    assert done.returncode == 0, done.stderr
