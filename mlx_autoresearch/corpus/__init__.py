@@ -82,9 +82,28 @@ def _stories(text_column: str | None) -> Source:
             "count": STORY_COUNT,
             "first_stories_sha256": hashlib.sha256(sample).hexdigest(),
         },
-        documents=partial(generate_stories, STORY_SEED, STORY_COUNT),
+        documents=remembered(partial(generate_stories, STORY_SEED, STORY_COUNT)),
         text_bytes=len(sample) * STORY_COUNT // STORY_SAMPLE,
     )
+
+
+def remembered(make: Callable[[], Iterator[str]]) -> Callable[[], Iterator[str]]:
+    """A source's `documents` that makes them once and keeps them for further passes; for small corpora."""
+    kept: list[str] = []
+    complete = False
+
+    def documents() -> Iterator[str]:
+        nonlocal complete
+        if complete:
+            yield from kept
+            return
+        kept.clear()
+        for document in make():
+            kept.append(document)
+            yield document
+        complete = True
+
+    return documents
 
 
 def _tinystories(text_column: str | None) -> Source:
