@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from mlx_autoresearch import experiment as running
-from mlx_autoresearch.history import Experiment, Night
+from mlx_autoresearch.history import Experiment, Night, one_line
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
 
 STYLES = {KEEP: "bold green", INCONCLUSIVE: "yellow", CRASH: "red"}
@@ -30,7 +30,7 @@ class Terminal:
 
     def say(self, sentence: str) -> None:
         """A plain sentence on a line of its own."""
-        self.console.print(escape(sentence))
+        self.console.print(plain(sentence))
 
     @contextmanager
     def showing(self, title: str) -> Iterator[None]:
@@ -40,7 +40,7 @@ class Terminal:
             return
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"))
         with Progress(*columns, console=self.console, transient=True) as bar:
-            self._bar, self._task = bar, bar.add_task(escape(title), total=1.0, numbers="")
+            self._bar, self._task = bar, bar.add_task(plain(title), total=1.0, numbers="")
             try:
                 yield
             finally:
@@ -51,16 +51,16 @@ class Terminal:
         if self._bar is None:
             return
         share = progress.seconds / progress.budget_seconds if progress.stage == "train" else 0.0
-        self._bar.update(self._task, completed=min(1.0, share), numbers=escape(progress_numbers(progress)))
+        self._bar.update(self._task, completed=min(1.0, share), numbers=plain(progress_numbers(progress)))
 
     def verdict(self, experiment: Experiment) -> None:
         """One line about a decided experiment, and the reason below it where there is no score."""
         verdict = experiment.verdict
         style = STYLES.get(verdict.status, "")
         line = f"{experiment.number:04d}  {verdict.status:<12} {score_text(experiment):<20} {gain_text(experiment):<9}"
-        self.console.print(f"[{style}]{line}[/]" if style else line, escape(experiment.proposal.description))
+        self.console.print(f"[{style}]{line}[/]" if style else line, plain(experiment.proposal.description))
         if verdict.status == CRASH:
-            self.console.print(f"      {escape(verdict.sentence)}", style="dim")
+            self.console.print(f"      {plain(verdict.sentence)}", style="dim")
 
     def table(self, night: Night) -> None:
         """All decided experiments, the baseline first."""
@@ -82,10 +82,15 @@ class Terminal:
                 "" if experiment.test_bpb is None else f"{experiment.test_bpb:.4f}",
                 str(len(experiment.runs)),
                 f"{sum(tokens) / len(tokens) / 1e6:.2f}" if tokens else "",
-                escape(experiment.proposal.description),
+                plain(experiment.proposal.description),
                 style=STYLES.get(experiment.verdict.status, ""),
             )
         self.console.print(table)
+
+
+def plain(text: str) -> str:
+    """Text as rich shows it literally: no markup, no control characters, one line."""
+    return escape(one_line(text))
 
 
 def progress_numbers(progress: running.Progress) -> str:

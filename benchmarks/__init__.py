@@ -1,0 +1,1 @@
+"""What our numbers are and whether they are right, each by one command."""

@@ -1,0 +1,277 @@
+"""The loop: its decisions with a made-up laboratory, and the whole of it for real, killed in the middle."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small_project import make_project, small_source
+
+from mlx_autoresearch import loop as loop_module
+from mlx_autoresearch.agents import Briefing
+from mlx_autoresearch.dataset import Dataset
+from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.history import Night, RunIdentity
+from mlx_autoresearch.knobs import read_knobs, write_knobs
+from mlx_autoresearch.loop import Limits, Loop, choose_tag
+from mlx_autoresearch.process import wait_until
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult
+from mlx_autoresearch.report.terminal import Terminal
+
+IDENTITY = RunIdentity("simple", "f" * 64, 300.0, "a machine", "1", 256)
+
+
+class MadeUpLaboratory:
+    """Scores a file by its MATRIX_LR: 1 + |rate - 0.05|, plus a given sequence of noise; writes a model as well."""
+
+    budget_seconds = 300.0
+
+    def __init__(self, noise: Iterator[float] | None = None):
+        self.noise = noise or iter(lambda: 0.0, 1)
+        self.runs: list[tuple[str, int]] = []
+        self.closer_look: Callable[[RunResult], RunResult] = lambda result: result
+
+    def smoke(self, training_file: Path, folder: Path) -> RunResult | None:
+        if "fails in smoke" in training_file.read_text():
+            return RunResult(0, failure="python error", reason="ValueError: no")
+        return None
+
+    def run(self, training_file: Path, folder: Path, seed: int, splits: tuple[str, ...]) -> RunResult:
+        self.runs.append((training_file.parent.name, seed))
+        source = training_file.read_text()
+        if "fails in training" in source:
+            return RunResult(seed, failure="nan", reason="the loss is nan")
+        if "interrupt" in source:
+            raise KeyboardInterrupt
+        (folder / "model.mlxfn").write_bytes(b"graph")
+        (folder / "model.safetensors").write_bytes(b"weights")
+        bpb = 1 + abs(read_knobs(source, 0)["MATRIX_LR"].value - 0.05) + next(self.noise)
+        return RunResult(seed, val_bpb=bpb, test_bpb=bpb + 0.01 if "test" in splits else None, tokens=10, steps=1)
+
+    def score(self, folder: Path, result: RunResult, splits: list[str], every_cut: bool) -> RunResult:
+        assert splits == ["test"] and every_cut
+        return self.closer_look(result)
+
+
+class Script:
+    """An agent that proposes what it is told, one edit of the incumbent's file after the other."""
+
+    name = "script"
+
+    def __init__(self, edits: list[Callable[[str], str]]):
+        self.edits = iter(edits)
+        self.briefings: list[Briefing] = []
+
+    def propose(self, briefing: Briefing) -> Proposal:
+        self.briefings.append(briefing)
+        edit = next(self.edits, None)
+        if edit is None:
+            raise AutoresearchError("nothing left")
+        return Proposal(edit(briefing.source), "an edit", agent=self.name, parent=briefing.incumbent)
+
+
+def rate(value: float) -> Callable[[str], str]:
+    return lambda source: write_knobs(source, {"MATRIX_LR": value}, 0)
+
+
+def mark(words: str) -> Callable[[str], str]:
+    return lambda source: source.replace("import math\n", f"import math\n\nmarked = {words!r}\n")
+
+
+def make_loop(
+    root: Path, edits: list, laboratory: MadeUpLaboratory | None = None, experiments: int | None = None
+) -> Loop:
+    night = Night.open(root, IDENTITY)
+    terminal = Terminal(Console(file=io.StringIO(), width=200))
+    laboratory = laboratory or MadeUpLaboratory()
+    limits = Limits(len(edits) if experiments is None else experiments)
+    return Loop(night, laboratory, None, Script(edits), None, terminal, limits, machine_class=0)
+
+
+@pytest.fixture(autouse=True)
+def small_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "train_mlx.py").write_text(small_source())
+    (project / "program.md").write_text("the program")
+    monkeypatch.setattr(loop_module, "PROJECT", project)
+
+
+def statuses(loop: Loop) -> list[str]:
+    return [experiment.verdict.status for experiment in loop.night.experiments]
+
+
+def shown(loop: Loop) -> str:
+    return loop.terminal.console.file.getvalue()
+
+
+def test_baseline_keep_discard_crash_and_duplicate(tmp_path: Path) -> None:
+    edits = [rate(0.3), rate(0.045), mark("fails in smoke"), mark("fails in training"), rate(0.3), lambda s: "def :"]
+    noise = iter([0.0, 0.0001, *[0.0] * 100])
+    laboratory = MadeUpLaboratory(noise)
+    loop = make_loop(tmp_path / "night", edits, laboratory)
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, INCONCLUSIVE, CRASH, CRASH, CRASH, CRASH]
+    sentences = [experiment.verdict.sentence for experiment in loop.night.experiments]
+    assert "smoke" in sentences[3] and "the loss is nan" in sentences[4]
+    assert "same program as experiment 1" in sentences[5] and "not valid Python" in sentences[6]
+    assert laboratory.runs[:3] == [("0000", 1), ("0000", 2), ("0001", 1)]
+    table = (tmp_path / "night" / "results.tsv").read_text().splitlines()
+    assert len(table) == 8 and "0.000000" not in (tmp_path / "night" / "results.tsv").read_text()
+    assert [entry.status for entry in loop.agent.briefings[-1].history] == statuses(loop)[:-1]
+    assert loop.agent.briefings[0].program == "the program" and "an edit" in shown(loop)
+
+
+def test_real_gain_is_kept_with_test_score_and_becomes_the_incumbent(tmp_path: Path) -> None:
+    laboratory = MadeUpLaboratory()
+    laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
+    edits = [lambda s: rate(0.9)(s), rate(0.05), rate(0.2)]
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.5)(baseline.read_text()))
+    loop = make_loop(tmp_path / "night", edits, laboratory)
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, KEEP, DISCARD]
+    kept = loop.night.experiments[2]
+    assert kept.test_bpb == 2.0 and loop.night.incumbent() is kept
+    assert loop.agent.briefings[-1].source == kept.source and loop.agent.briefings[-1].incumbent == 2
+    assert (tmp_path / "night" / "best" / "train_mlx.py").read_text() == kept.source
+    assert not (loop.night.experiments[3].run_folder(1) / "model.mlxfn").exists()
+
+
+def test_refused_at_the_closer_look_is_no_keep(tmp_path: Path) -> None:
+    laboratory = MadeUpLaboratory()
+    laboratory.closer_look = lambda result: RunResult(**{**vars(result), "failure": "refused", "reason": "It peeks."})
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.5)(baseline.read_text()))
+    loop = make_loop(tmp_path / "night", [rate(0.05)], laboratory)
+    loop.run()
+    assert statuses(loop) == [KEEP, CRASH] and "It peeks." in loop.night.experiments[1].verdict.sentence
+    assert loop.night.incumbent().number == 0
+
+
+def test_interrupted_experiment_is_taken_up_again(tmp_path: Path) -> None:
+    laboratory = MadeUpLaboratory()
+    loop = make_loop(tmp_path / "night", [mark("interrupt")], laboratory)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    pending = loop.night.pending()
+    assert pending.number == 1 and pending.runs == []
+    (pending.folder / "train_mlx.py").read_text()
+    again = make_loop(tmp_path / "night", [], MadeUpLaboratory(), experiments=1)
+    again.laboratory.run = lambda file, folder, seed, splits: RunResult(seed, val_bpb=3.0)
+    again.run()
+    assert statuses(again) == [KEEP, DISCARD] and again.agent.briefings == []
+
+
+def test_failed_run_whose_verdict_was_lost_is_decided_on_resume(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path / "night", [mark("fails in training")])
+    loop.run()
+    (loop.night.experiments[1].folder / "verdict.json").unlink()
+    again = make_loop(tmp_path / "night", [], experiments=1)
+    again.run()
+    assert statuses(again) == [KEEP, CRASH] and again.laboratory.runs == []
+
+
+def test_baseline_that_fails_ends_with_a_sentence(tmp_path: Path) -> None:
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(mark("fails in training")(baseline.read_text()))
+    for _ in range(2):  # also when started again
+        with pytest.raises(AutoresearchError, match=r"baseline failed.*the loss is nan"):
+            make_loop(tmp_path / "night", [rate(0.1)]).run()
+    assert "crash" in (tmp_path / "night" / "results.tsv").read_text()
+
+
+def test_endless_failures_end_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "CRASHES_IN_A_ROW", 3)
+    edits = [mark(f"fails in smoke {number}") for number in range(9)]
+    with pytest.raises(AutoresearchError, match="last 3 experiments all failed"):
+        make_loop(tmp_path / "night", edits).run()
+
+
+def test_run_that_slept_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = iter([0.0, 30.0, 0.0, 0.0])
+    monkeypatch.setattr(loop_module.machine.SleepMeter, "slept_seconds", lambda self: next(slept))
+    loop = make_loop(tmp_path / "night", [rate(0.5)])
+    loop.run()
+    assert [len(experiment.runs) for experiment in loop.night.experiments] == [2, 1] and "slept for 30 s" in shown(loop)
+
+
+def test_hostile_description_formats_nothing(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path / "night", [rate(0.5)])
+    loop.agent.propose = lambda briefing: Proposal(rate(0.5)(briefing.source), "[bold]x[/] \x1b[31mred", parent=0)
+    loop.run()
+    assert "[bold]x[/]" in shown(loop) and "\x1b" not in shown(loop)
+
+
+def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_AUTORESEARCH_RUNS", str(tmp_path))
+    terminal = Terminal(Console(file=io.StringIO()))
+    today = choose_tag(None, IDENTITY, terminal)
+    assert re.fullmatch(r"[a-z]{3}\d\d", today) and choose_tag("mine", IDENTITY, terminal) == "mine"
+    Night.open(tmp_path / "older", IDENTITY)
+    Night.open(tmp_path / "other", RunIdentity("simple", "0" * 64, 300.0, "a machine", "1", 256))
+    assert choose_tag(None, IDENTITY, terminal) == "older"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--experiments", "0"], ["--budget", "nan"], ["--hours", "-1"], ["--budget", "x"]]
+)
+def test_bad_numbers_get_a_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        loop_module.build_parser().parse_args(arguments)
+    assert "is not a number above zero" in capsys.readouterr().err
+
+
+def run_real_loop(project: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mlx_autoresearch.loop", "--agent", "search", "--tag", "t", "--budget", "3"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(project)}
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_real_loop_survives_kill_9_in_training(tmp_path: Path, dataset: Dataset) -> None:
+    """Takes about 40 s: killed in the first experiment's training, started again, and it goes on without a loss."""
+    project = make_project(tmp_path / "clone", dataset)
+    experiments = project / "runs" / "t" / "experiments"
+    first = run_real_loop(project, "--experiments", "1")
+    try:
+        curve = experiments / "0001" / "runs" / "1" / "curve.jsonl"
+        assert wait_until(lambda: curve.exists() or first.poll() is not None, 120)
+        trainer = subprocess.run(["pgrep", "-f", str(experiments)], capture_output=True, text=True).stdout.split()
+        refused = run_real_loop(project, "--experiments", "1")
+        assert "another loop" in refused.communicate()[0] and refused.returncode == 1
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+    assert trainer and wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in trainer), 5)
+    before = [(experiments / "0000" / "runs" / k / "result.json").read_text() for k in ("1", "2")]
+    proposal = (experiments / "0001" / "proposal.json").read_text()
+    time.sleep(0.1)
+    second = run_real_loop(project, "--experiments", "2")
+    output = second.communicate(timeout=300)[0]
+    assert second.returncode == 0, output
+    assert [(experiments / "0000" / "runs" / k / "result.json").read_text() for k in ("1", "2")] == before
+    assert (experiments / "0001" / "proposal.json").read_text() == proposal
+    night = Night.read(project / "runs" / "t")
+    assert [experiment.number for experiment in night.experiments] == [0, 1, 2]
+    assert all(experiment.verdict is not None for experiment in night.experiments)
+    assert night.experiments[0].commit is not None
+    assert len((project / "runs" / "t" / "results.tsv").read_text().splitlines()) == 4
+    log = ["git", "-C", str(project), "log", "--format=%s", "autoresearch/t"]
+    keeps = sum(experiment.kept for experiment in night.experiments[1:])
+    assert len(subprocess.run(log, capture_output=True, text=True).stdout.splitlines()) == 1 + keeps
+    assert subprocess.run(["git", "-C", str(project), "status", "--short"], capture_output=True, text=True).stdout == ""
