@@ -103,8 +103,12 @@ class Dataset:
 
     def tokenizer(self, vocab_size: int) -> Tokenizer:
         """The tokenizer of one of VOCAB_SIZES; on a small corpus it may have fewer ids than that."""
+        return open_tokenizer(self.tokenizer_file(vocab_size))
+
+    def tokenizer_file(self, vocab_size: int) -> Path:
+        """The file of one of VOCAB_SIZES' tokenizers."""
         _check_vocabulary(vocab_size)
-        return open_tokenizer(self.folder / "tokenizers" / f"{vocab_size}.json")
+        return self.folder / "tokenizers" / f"{vocab_size}.json"
 
     def text_bytes(self, split: str) -> int:
         """UTF-8 bytes of the split's text, separators not counted."""

@@ -142,7 +142,12 @@ class Laboratory:
             return replace(result, failure="refused", reason=f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
         scores = answer["scores"]
         bpb = {split: round(scores[split]["bpb"], 6) for split in scores}
-        return replace(result, val_bpb=bpb.get("val", result.val_bpb), test_bpb=bpb.get("test", result.test_bpb))
+        return replace(
+            result,
+            val_bpb=bpb.get("val", result.val_bpb),
+            test_bpb=bpb.get("test", result.test_bpb),
+            vocab_size=scores[splits[0]]["vocab_size"],
+        )
 
     def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
         settings = RunSettings(

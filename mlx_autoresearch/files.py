@@ -56,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path` atomically. NaN and infinity are refused (ValueError): unknown is null."""
+    """Write `value` as indented JSON to `path` atomically; NaN and infinity raise ValueError: unknown is null."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

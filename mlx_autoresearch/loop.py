@@ -223,7 +223,8 @@ class Loop:
     def _publish(self) -> None:
         incumbent = self.night.incumbent()
         if incumbent is not None:
-            self.night.update_best(incumbent)
+            vocab_size = next(run.vocab_size for run in incumbent.runs if run.failure is None)
+            self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
 
     def _commit(self, experiment: Experiment) -> None:
@@ -419,6 +420,11 @@ def main() -> int:
             loop.run()
         except KeyboardInterrupt:
             terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
+        except OSError as error:
+            raise AutoresearchError(
+                f"The night had to stop: {error}. What was recorded is safe in {root}; mend this and start the same "
+                "command again."
+            ) from None
         finally:
             if night.experiments:
                 terminal.table(night)

@@ -47,6 +47,7 @@ class RunResult:
         total_seconds: wall time of the run with start-up, hand-in and scoring.
         steps, tokens: optimizer steps and training tokens.
         parameters: number of trainable parameters.
+        vocab_size: vocabulary of the scored model.
         peak_memory_bytes: peak of MLX's own allocator in the training process.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
     """
@@ -61,6 +62,7 @@ class RunResult:
     steps: int | None = None
     tokens: int | None = None
     parameters: int | None = None
+    vocab_size: int | None = None
     peak_memory_bytes: int | None = None
     data_wait_share: float | None = None
 

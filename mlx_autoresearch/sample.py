@@ -11,9 +11,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.files import read_json
 from mlx_autoresearch.paths import runs_root
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def continue_text(
@@ -93,6 +98,23 @@ def find_graph(tag: str | None, graph: str | None) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
+def tokenizer_beside(graph: Path, vocab_size: int) -> Tokenizer:
+    """The tokenizer that a model was trained with: its copy in best/, or that of the dataset its run names.
+
+    Raises:
+        AutoresearchError: neither is there.
+    """
+    from mlx_autoresearch.dataset import open_dataset
+    from mlx_autoresearch.tokens.tokenizer import open_tokenizer
+
+    copy, settings = graph.with_name("tokenizer.json"), graph.with_name("run.json")
+    if copy.is_file():
+        return open_tokenizer(copy)
+    if settings.is_file():
+        return open_dataset(read_json(settings)["dataset"]).tokenizer(vocab_size)
+    raise AutoresearchError(f"Beside {graph} there is neither tokenizer.json nor run.json, so its tokens mean nothing.")
+
+
 def main() -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(
@@ -101,7 +123,6 @@ def main() -> None:
     parser.add_argument("prompt", nargs="?", default="Once upon a time", help="text to continue (default: %(default)r)")
     parser.add_argument("--tag", help="take the best model of this night (default: the newest model there is)")
     parser.add_argument("--graph", help="take this model.mlxfn, or the one in this folder")
-    parser.add_argument("--dataset", help="prepared dataset whose tokenizer it uses (default: the one prepared last)")
     parser.add_argument("--length", type=int, default=100, help="most tokens to add (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: %(default)s)")
     parser.add_argument("--top-p", type=float, default=0.95, help="nucleus of the sampling (default: %(default)s)")
@@ -111,7 +132,6 @@ def main() -> None:
     from mlx_autoresearch import blas
 
     blas.load()  # before anything imports mlx.core
-    from mlx_autoresearch.dataset import open_dataset
     from mlx_autoresearch.scorer import RefusedError, import_graph
 
     path = find_graph(arguments.tag, arguments.graph)
@@ -119,7 +139,7 @@ def main() -> None:
         graph, vocab_size = import_graph(path)
     except RefusedError as error:
         raise AutoresearchError(f"{path} can't be used: {error}.") from None
-    tokenizer = open_dataset(arguments.dataset).tokenizer(vocab_size)
+    tokenizer = tokenizer_beside(path, vocab_size)
     print(arguments.prompt, end="", flush=True)
     sampling = (arguments.length, arguments.temperature, arguments.top_p, arguments.seed)
     for piece in continue_text(graph, tokenizer, arguments.prompt, *sampling):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -54,7 +55,8 @@ class MadeUpLaboratory:
         (folder / "model.mlxfn").write_bytes(b"graph")
         (folder / "model.safetensors").write_bytes(b"weights")
         bpb = 1 + abs(read_knobs(source, 0)["MATRIX_LR"].value - 0.05) + next(self.noise)
-        return RunResult(seed, val_bpb=bpb, test_bpb=bpb + 0.01 if "test" in splits else None, tokens=10, steps=1)
+        test_bpb = bpb + 0.01 if "test" in splits else None
+        return RunResult(seed, val_bpb=bpb, test_bpb=test_bpb, tokens=10, steps=1, vocab_size=1024)
 
     def score(self, folder: Path, result: RunResult, splits: list[str], every_cut: bool) -> RunResult:
         assert splits == ["test"] and every_cut
@@ -89,11 +91,14 @@ def mark(words: str) -> Callable[[str], str]:
 def make_loop(
     root: Path, edits: list, laboratory: MadeUpLaboratory | None = None, experiments: int | None = None
 ) -> Loop:
+    root.mkdir(exist_ok=True)
+    (root / "tokenizer").write_text("{}")
+    dataset = SimpleNamespace(tokenizer_file=lambda vocab_size: root / "tokenizer")
     night = Night.open(root, IDENTITY)
     terminal = Terminal(Console(file=io.StringIO(), width=200))
     laboratory = laboratory or MadeUpLaboratory()
     limits = Limits(len(edits) if experiments is None else experiments)
-    return Loop(night, laboratory, None, Script(edits), None, terminal, limits, machine_class=0)
+    return Loop(night, laboratory, dataset, Script(edits), None, terminal, limits, machine_class=0)
 
 
 @pytest.fixture(autouse=True)

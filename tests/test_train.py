@@ -120,6 +120,34 @@ def test_loss_and_gradients_equal_mlx_cross_entropy() -> None:
         np.testing.assert_allclose(np.array(ours_) / scale, np.array(theirs) / scale, atol=2e-3)
 
 
+def test_half_precision_reaches_every_activation_and_no_weight() -> None:
+    """What Metal runs: bfloat16 activations, float32 weights, gradients and logits."""
+    module = load()
+    module.DTYPE = mx.bfloat16
+    model = awake_model(module)
+    tokens = random_tokens(2, 65)
+    assert model.hidden(tokens).dtype == mx.bfloat16 and model(tokens).dtype == mx.float32
+    loss, gradients = nn.value_and_grad(model, module.loss_function)(model, tokens[:, :-1], tokens[:, 1:])
+    assert loss.dtype == mx.float32 and np.isfinite(loss.item())
+    assert all(gradient.dtype == mx.float32 for _, gradient in tree_flatten(gradients))
+    module.DTYPE = mx.float32
+    assert loss.item() == pytest.approx(module.loss_function(model, tokens[:, :-1], tokens[:, 1:]).item(), rel=0.02)
+
+
+def test_chunks_bound_the_memory_of_the_loss() -> None:
+    module = load()
+    hidden, weight = mx.random.normal((2048, 64)), mx.random.normal((1024, 64))
+    targets = mx.random.randint(0, 1024, (2048,))
+    mx.eval(hidden, weight, targets)
+    peaks = []
+    for module.LOSS_CHUNK in (2048, 128):
+        mx.clear_cache()
+        mx.reset_peak_memory()
+        mx.eval(module.softcapped_cross_entropy(hidden, weight, targets))
+        peaks.append(mx.get_peak_memory())
+    assert peaks[1] < 0.5 * peaks[0]
+
+
 def test_exp_by_squaring() -> None:
     x = mx.linspace(-30, 0, 3000)
     np.testing.assert_allclose(load().exp_by_squaring(x), np.exp(np.array(x, dtype=np.float64)), rtol=1e-4)
