@@ -36,8 +36,11 @@ def flush_folder(folder: Path) -> None:
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it is flushed and renamed, otherwise removed."""
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    """Yield a temporary path beside `path`; when the block ends well it is flushed and renamed, otherwise removed.
+
+    The temporary name ends like the real one, because some writers choose the format by it.
+    """
+    temporary = path.with_name(path.stem + TEMPORARY_SUFFIX + path.suffix)
     try:
         yield temporary
         with temporary.open("rb") as file:

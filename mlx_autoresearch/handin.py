@@ -1,12 +1,11 @@
 """The hand-in: what a training run leaves behind, an exported graph with its weights.
 
 The graph is all that the scorer ever sees: it is run without any of the model's Python, on tokens that the training
-process never had. `mx.export_function` writes one fixed shape, because not every primitive can infer shapes.
+process never had. It is exported for one fixed shape, because not every primitive can infer shapes.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.files import flush_folder, flush_to_disk, write_json
+from mlx_autoresearch.files import write_json, written_atomically
 from mlx_autoresearch.settings import CONTEXT, GRAPH_FILE, SUMMARY_FILE, WEIGHTS_FILE, RunSettings
 
 SCORE_ROWS = 8
@@ -50,21 +49,8 @@ def hand_in(model: nn.Module, settings: RunSettings) -> None:
     parameters = tree_flatten(model.trainable_parameters())
     summary = HandInSummary(sum(p.size for _, p in parameters), mx.get_peak_memory())
     example = mx.zeros((SCORE_ROWS, CONTEXT), dtype=mx.int32)
-    _write(folder / GRAPH_FILE, lambda path: mx.export_function(path, lambda tokens: model(tokens), example))
-    weights = dict(tree_flatten(model.parameters()))
-    _write(folder / WEIGHTS_FILE, lambda path: mx.save_safetensors(path, weights))
+    with written_atomically(folder / GRAPH_FILE) as path:
+        mx.export_function(str(path), lambda tokens: model(tokens), example)
+    with written_atomically(folder / WEIGHTS_FILE) as path:
+        mx.save_safetensors(str(path), dict(tree_flatten(model.parameters())))
     write_json(folder / SUMMARY_FILE, vars(summary))
-
-
-def _write(path: Path, write) -> None:
-    # MLX picks the format by the file's suffix, so the temporary name is a prefix here.
-    temporary = path.with_name("partial-" + path.name)
-    try:
-        write(str(temporary))
-        with temporary.open("rb") as file:
-            flush_to_disk(file.fileno())
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
