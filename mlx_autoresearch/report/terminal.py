@@ -69,7 +69,7 @@ class Terminal:
             ("nr", "right"), ("status", "left"), ("val_bpb", "right"), ("gain", "right"), ("test_bpb", "right"),
             ("runs", "right"), ("Mtokens", "right"), ("change", "left"),
         ):  # fmt: skip
-            table.add_column(heading, justify=justify)
+            table.add_column(heading, justify=justify, no_wrap=heading != "change")
         for experiment in night.experiments:
             if experiment.verdict is None:
                 continue
