@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from mlx_autoresearch import machine, verdict
 from mlx_autoresearch.agents import Agent, Briefing, HistoryEntry, choose_agent
@@ -363,6 +364,20 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def stop_at_signals() -> None:
+    """Let Ctrl-C, a polite kill and a closed terminal all end the night in the same clean way.
+
+    Set explicitly, because a shell starts background jobs with Ctrl-C ignored; `nohup` stays respected.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
 def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
     lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
@@ -393,7 +408,7 @@ def main() -> int:
     tag = choose_tag(arguments.tag, identity, terminal)
     root = runs_root() / tag
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stop_at_signals()
     with NightLock(root), machine.keep_awake():
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)

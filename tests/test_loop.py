@@ -248,6 +248,18 @@ def run_real_loop(project: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_real_loop_ends_cleanly_when_asked_to(tmp_path: Path, dataset: Dataset, number: signal.Signals) -> None:
+    project = make_project(tmp_path / "clone", dataset)
+    loop = run_real_loop(project)
+    log = project / "runs" / "t" / "experiments" / "0000" / "smoke" / "run.log"
+    assert wait_until(lambda: log.exists() or loop.poll() is not None, 60)
+    loop.send_signal(number)
+    output = loop.communicate(timeout=20)[0]
+    assert loop.returncode == 0 and "Stopped." in output and "Traceback" not in output
+    assert subprocess.run(["pgrep", "-f", str(project)], capture_output=True, text=True).stdout == ""
+
+
 def test_real_loop_survives_kill_9_in_training(tmp_path: Path, dataset: Dataset) -> None:
     """Takes about 40 s: killed in the first experiment's training, started again, and it goes on without a loss."""
     project = make_project(tmp_path / "clone", dataset)

@@ -83,144 +83,26 @@ PLOT_SEASONS = {
     "race": ("spring", "summer", "autumn"),
 }
 
-GIRLS = tuple(
-    [
-        "Ada",
-        "Alma",
-        "Amy",
-        "Anna",
-        "Bella",
-        "Cara",
-        "Clara",
-        "Daisy",
-        "Dora",
-        "Ella",
-        "Elsie",
-        "Emma",
-        "Eva",
-        "Fay",
-        "Flora",
-        "Greta",
-        "Hanna",
-        "Hazel",
-        "Ida",
-        "Ivy",
-        "Jane",
-        "Joy",
-        "June",
-        "Kate",
-        "Kira",
-        "Lena",
-        "Lily",
-        "Lola",
-        "Lucy",
-        "Mary",
-        "Maya",
-        "Mia",
-        "Mila",
-        "Molly",
-        "Nina",
-        "Nora",
-        "Olive",
-        "Pam",
-        "Penny",
-        "Poppy",
-        "Rita",
-        "Rosie",
-        "Ruby",
-        "Sally",
-        "Sara",
-        "Sophie",
-        "Stella",
-        "Sue",
-        "Tessa",
-        "Tilda",
-        "Una",
-        "Vera",
-        "Wendy",
-        "Willa",
-        "Zoe",
-    ]
+# fmt: off
+GIRLS = (
+    "Ada", "Alma", "Amy", "Anna", "Bella", "Cara", "Clara", "Daisy", "Dora", "Ella", "Elsie", "Emma", "Eva", "Fay",
+    "Flora", "Greta", "Hanna", "Hazel", "Ida", "Ivy", "Jane", "Joy", "June", "Kate", "Kira", "Lena", "Lily", "Lola",
+    "Lucy", "Mary", "Maya", "Mia", "Mila", "Molly", "Nina", "Nora", "Olive", "Pam", "Penny", "Poppy", "Rita",
+    "Rosie", "Ruby", "Sally", "Sara", "Sophie", "Stella", "Sue", "Tessa", "Tilda", "Una", "Vera", "Wendy", "Willa",
+    "Zoe",
 )
-BOYS = tuple(
-    [
-        "Adam",
-        "Alfie",
-        "Andy",
-        "Anton",
-        "Arthur",
-        "Ben",
-        "Billy",
-        "Bruno",
-        "Carl",
-        "Dan",
-        "David",
-        "Eddie",
-        "Eli",
-        "Emil",
-        "Felix",
-        "Finn",
-        "Frank",
-        "Fred",
-        "Gabe",
-        "George",
-        "Hank",
-        "Henry",
-        "Hugo",
-        "Ian",
-        "Jack",
-        "Jake",
-        "Jim",
-        "Joe",
-        "Joel",
-        "John",
-        "Karl",
-        "Leo",
-        "Liam",
-        "Luke",
-        "Mark",
-        "Matt",
-        "Max",
-        "Milo",
-        "Ned",
-        "Nick",
-        "Noah",
-        "Oliver",
-        "Oscar",
-        "Otto",
-        "Owen",
-        "Paul",
-        "Peter",
-        "Ray",
-        "Rob",
-        "Sam",
-        "Simon",
-        "Ted",
-        "Theo",
-        "Tim",
-        "Toby",
-        "Tom",
-        "Victor",
-        "Walter",
-        "Will",
-    ]
+BOYS = (
+    "Adam", "Alfie", "Andy", "Anton", "Arthur", "Ben", "Billy", "Bruno", "Carl", "Dan", "David", "Eddie", "Eli",
+    "Emil", "Felix", "Finn", "Frank", "Fred", "Gabe", "George", "Hank", "Henry", "Hugo", "Ian", "Jack", "Jake",
+    "Jim", "Joe", "Joel", "John", "Karl", "Leo", "Liam", "Luke", "Mark", "Matt", "Max", "Milo", "Ned", "Nick",
+    "Noah", "Oliver", "Oscar", "Otto", "Owen", "Paul", "Peter", "Ray", "Rob", "Sam", "Simon", "Ted", "Theo", "Tim",
+    "Toby", "Tom", "Victor", "Walter", "Will",
 )
-HERO_ANIMALS = tuple(
-    [
-        "fox",
-        "rabbit",
-        "mouse",
-        "squirrel",
-        "badger",
-        "hedgehog",
-        "bear",
-        "raccoon",
-        "otter",
-        "mole",
-        "beaver",
-        "chipmunk",
-    ]
+HERO_ANIMALS = (
+    "fox", "rabbit", "mouse", "squirrel", "badger", "hedgehog", "bear", "raccoon", "otter", "mole", "beaver",
+    "chipmunk",
 )
+# fmt: on
 
 RELATIONS = {
     True: ("friend", "friend", "best friend", "cousin", "big sister", "little sister", "neighbor", "sister"),
@@ -257,49 +139,19 @@ GROWN_UPS = {
 }
 
 PETS = ("dog", "dog", "puppy", "little dog", "old dog")
-PET_NAMES = tuple(
-    [
-        "Biscuit",
-        "Pepper",
-        "Rusty",
-        "Muffin",
-        "Button",
-        "Pickle",
-        "Scout",
-        "Waffle",
-        "Bingo",
-        "Patch",
-        "Noodle",
-        "Rover",
-        "Tango",
-        "Bean",
-    ]
+# fmt: off
+PET_NAMES = (
+    "Biscuit", "Pepper", "Rusty", "Muffin", "Button", "Pickle", "Scout", "Waffle", "Bingo", "Patch", "Noodle",
+    "Rover", "Tango", "Bean",
 )
+# fmt: on
 
-NUMBERS = tuple(
-    [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ]
+# fmt: off
+NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )
+# fmt: on
 
 PLACES = {
     "people": (
@@ -696,15 +548,11 @@ like.stove
 
 size: big | small | tiny | huge | long | round | wide | little | tall | heavy | narrow
 
-nice: nice | kind | pretty | fine | lovely | good | bright | happy | sweet | warm
-
 time: morning | afternoon | day | evening
 
 game: blind man's buff | ninepins | bakers | sailors | trains | statues | dragon hunters | school | detectives |
 horses | post office | doctors | tag | hide-and-seek | ball | pirates | follow the leader | catch | kings and queens |
 shop | explorers | hopscotch | marbles | leapfrog | knights | circus
-
-quick: quickly | at once | right away | in a hurry | as fast as {a.he} could | without waiting | in a flash
 
 slow: slowly | carefully | step by step | bit by bit | with great care | without a sound | little by little
 
@@ -985,12 +833,12 @@ interlude
 - two [geese|snails|sparrows|old men] were having an argument about [a crumb|the weather|who was first].
 - a small cloud [like a hat|like a fish|like a sheep|like a boat] was the only one who saw it all.
 - {a} [whistled|hummed|made a face at {a.his} own shadow|jumped over a crack], to feel braver.
-- "[Good day to you|Where are you off to|Mind the puddles]," said {~passer.person}. "Good day," {~answer_a}.
+- "[Good day to you|Nice weather for snails|Mind the puddles]," said {~passer.person}. "Good day," {~answer_a}.
 - nobody spoke for as long as it takes to [eat a plum|tie a shoe|count to twenty].
 - one of {a.his} buttons came off and rolled [into the grass|under a step], and it was never seen again.
 
 passer.person: the baker | a man with a ladder | an old woman with a goose | the milkman | a girl on a gray donkey | a
-boy with a fishing rod | two twins in one coat
+boy with a fishing rod | two boys in one coat
 
 goods: cabbages | hay | milk cans | pumpkins | old chairs | empty bottles | beets | flour sacks | firewood | squawking
 hens
@@ -1231,7 +1079,7 @@ lost.gone
   [tired|hungry|out of breath]. when it was time to go home, the {thing} was gone. "{^~oh}!" {~exclaim_a}. "[Where can
   it be|Where did I put it|Who has seen it]?"
 - they were {at}, {a} and {b}. {a} [put {a.his} {hand} in {a.his} bag|wanted to show the {thing}|looked around].
-  nothing! {~sad_a}.. "My {thing} is [lost|gone]," {~by_a}. "I must have dropped it [here|when we played {~game}]."
+  nothing! {~sad_a}. "My {thing} is [lost|gone]," {~by_a}. "I must have dropped it [here|when we played {~game}]."
 
 lost.search
 - "[Let us make a list|We need a plan]: {spot}, {spot2}, {spot3}," {~by_b}. {spot} was [nothing but {~junk}|empty].
@@ -1318,8 +1166,8 @@ quarrel.alone
   but it was [dull|no fun|only half as much fun]. {~detail}
 - it was [quiet|too quiet] {at}. {a} [kicked a stone|counted {items}|looked at the sky]. [there was nobody to laugh
   with|it is hard to play {~game} alone].
-- that {~time}, {b} [sat at home and looked at the wall|did not touch {b.his} {~treat}]. and {a} [was no better|felt
-  just the same|had no appetite].
+- that {~time}, {b} [sat at home and looked at the wall|did not touch {b.his} lunch]. and {a} [was no better|felt just
+  the same|had no appetite].
 
 quarrel.grown
 - {g} gave {a} a stick. "Break it," {~by_g}. {a} did. "Now mend it." {a} tried, but [it would not hold|it stayed
@@ -1411,8 +1259,8 @@ promise.late
   low|the street was empty]. {~sad_a}. "{^~oh}, I am too late!" {~exclaim_a}.
 
 promise.forgot
-- the first day went well. on the second day [the sun was so nice|there was so much to do], and {a} [forgot|said,
-  "Tomorrow is soon enough"]. and the next day {a.he} forgot again. then, in bed, {a.he} remembered. {~sad_a}.
+- the first day went well. on the second day [the sun was so nice|there was so much to do], and {a} [forgot.|said,
+  "Tomorrow is soon enough."] and the next day {a.he} forgot again. then, in bed, {a.he} remembered. {~sad_a}.
 - for {few} days all was well. then {c} came and wanted to play {~game}, and the day after too. it was {weekday} when
   {a} found {a.his} promise again, [in {a.his} head, like a lost sock|with a cold feeling in {a.his} stomach].
   {~sad_a}.
@@ -1444,7 +1292,7 @@ rescue.find
 - {a} and {b} were playing {~game} {at}. "[Listen|Hush|Do you hear that]!" {~exclaim_b}. it came from somewhere
   {nook}. there they found a {fur} {animal}. it {cry}, for {trouble}.
 - "Come quick!" {~exclaim_b}. "There is a {animal} {nook}, and {trouble}!" {a} [dropped everything|left {a.his}
-  {~treat}|jumped up] and ran. the {animal} was {fur} and [shook all over|looked at them with big eyes].
+  lunch|jumped up] and ran. the {animal} was {fur} and [shook all over|looked at them with big eyes].
 
 rescue.try
 - "[Should we leave it|What if it bites]?" {~ask_b}. "[It needs us|Nobody else is here]," {~answer_a}. {a.he} took off
@@ -1659,8 +1507,6 @@ face | pair of slippers | jar of {many} wishes | garden gate | quilt with stars 
 | cake with {many} candles | blanket made of {many} pieces | chair for the garden | crown of paper flowers | picture
 of the {place} | box with {many} {items} in it | garden bench | lamp made of paper
 
-weekday2: Monday
-
 surprise.work
 - first they needed [paint|paper|wood|thread], and {a} gave {few} coins for it. then they needed a place, and that was
   {nook}. then they needed time. {start@trait} {~surprise.bit}
@@ -1703,7 +1549,7 @@ plot.dark
 
 dark.why
 - "Whose turn is it to [fetch the wood|shut the gate]?" {~ask_g}. it was {a}'s turn. outside it was night, [with no
-  moon|and the path was long]. {b} [looked out and shook {b.his} head|whispered, "Take a lamp"].
+  moon|and the path was long]. {b} [looked out and shook {b.his} head.|whispered, "Take a lamp."]
 - it was night, and {a} lay in bed. [then {a.he} remembered|{a.he} sat up]: the {color} {thing} was still outside,
   {spot}! and [it was going to rain|{b} needed it tomorrow].
 - the lights went out [all over the house|with a click]. "{^~oh}," {~by_g}. "The candles are [in the cellar|in the
@@ -1759,7 +1605,7 @@ trade.first
   give mine for a {thing3}," {~by_c}. {~think_a}.
 
 trade.second
-- "[A {thing3}? I have one|I hardly use my {thing3}]," {~by_b}. "What do I get for it?" {a} held out the {color}
+- "[I have a {thing3} too|I hardly use my {thing3}]," {~by_b}. "What do I get for it?" {a} held out the {color}
   {thing}. {dare@trait} "[You should know that it has {mark}|It is not new]," {~by_a}. "[I like it that way|Thank you
   for saying so]," {~by_b}, and it was a deal.
 - so {a} went to {b}, who had a {thing3}. "I will give you my {color} {thing} for it," {~by_a}. {b} [turned it
@@ -1780,8 +1626,7 @@ trade.third
   all. "[You can have the {thing2} anyway|Come, we will play with the {thing2} together]," {~by_c}.
 
 trade.dull
-- lay in a corner. {a} missed the old {color} {thing}, [which {a.he} had had since {a.he} was little|the one with
-  {mark}]
+- lay in a corner. {a} missed the old {color} {thing}, [which {a.he} had owned for years|the one with {mark}]
 - was just a {thing2}. {a} had wanted it so much, and [the wanting had been nicer|now it was only one thing more]
 
 trade.end
@@ -2069,7 +1914,7 @@ treasure.chest
 - and there, {spot3}, was a {color3} box! inside were {many} {items}, [one small letter|a letter] and {~treat}. "The
   best treasure," the letter said, "is [the one who looked with you|a day like this]." it was signed: {g.name}. {a}
   and {b} [looked at each other|laughed] and shared: {few} for one, {left} for the other.
-- and whom did they find there? {^g}, on a {color3} blanket, with a picnic. "[What took you so long|You found me],"
+- and whom did they find there? {^g}, on a {color3} blanket, with a picnic. "[You took your time|You found me],"
   {~by_g}. "[We counted wrong|There was a hard part]," {~by_a}. "[Nobody would have found it alone|We needed two
   heads]," {~by_b}.
 
@@ -2278,7 +2123,7 @@ show.line
 
 show.wrong
 - on {weekday}, {total} chairs were full. the curtain opened, [half of it|with a jerk], and {~sound}! the {color} lamp
-  went out. it was dark. {b} [grabbed {a.his} {hand}|whispered, "What now?"]. {~think_a}.
+  went out. it was dark. {b} [grabbed {a.his} {hand}.|whispered, "What now?"] {~think_a}.
 - then came {weekday}. [there were {total} guests|all the {group} came]. {a} looked out, and [{a.his} head was
   empty|every word was gone]. it was quiet. somebody coughed. {b} [whispered the first word|nodded to {a.him}].
 - everything went well until {c} {show.fall}. {^~sound}! [people gasped|somebody laughed]. {c} [froze|looked as if
