@@ -1,11 +1,11 @@
 """The built-in corpus: original children's stories told by a small seeded grammar, with nothing to download.
 
-A story is cast first (who, where, when, which weather, what the hero likes and fears, what is counted), then one plot is
-expanded with that cast. The words, phrases and plots are data in `story_words`; this file is the engine.
+A story is cast first (who, where, when, which weather, what the hero likes and fears, what is counted), then one plot
+is expanded with that cast. The words, phrases and plots are data in `story_words`; this file is the engine.
 
-Notable: a slot is drawn once and remembered, so a colour, a hiding place or a name told early is the one told late; a
-person or pet is introduced at the first mention ("her cousin Otto") and named afterwards ("Otto"), in whatever order the
-scenes come. Only `random.Random.random()` is used, whose sequence is the same on every Python version.
+Notable: a slot is drawn once and remembered, so a color, a hiding place or a name told early is the one told late; a
+person or pet is introduced at the first mention ("her cousin Otto") and named afterwards ("Otto"), in whatever order
+the scenes come. Only `random.Random.random()` is used, whose sequence is the same on every Python version.
 
 The grammar's notation, one rule a paragraph (a name, then `- ` alternatives or `: word | word`):
 
@@ -36,6 +36,9 @@ STORY_COUNT = 20_000
 
 WORD_LIMITS = (80, 300)
 """Fewest and most words of a story; one that comes out shorter or longer is told anew."""
+
+HEROS = "(whose)"
+"""Stands in an introduction for the hero's name or pronoun."""
 
 Item = TypeVar("Item")
 
@@ -123,8 +126,8 @@ def cast_children(story: Story, world: str) -> None:
     if world == "animals":
         relation = "friend"
         values["b"], values["c"] = f"{values['b']} the {values['b.kind']}", f"{values['c']} the {values['c.kind']}"
-    values["b.rel"] = relation
-    introduce(story, "b", f"{values['a.his']} {relation} {values['b']}", values["b.name"])
+    introduce(story, "a", values["a"], values["a"])
+    introduce(story, "b", f"{HEROS} {relation} {values['b']}", values["b.name"])
     who = values["c"] if world == "animals" else f"a {values['c.kind']} named {values['c']}"
     introduce(story, "c", who, values["c.name"])
 
@@ -136,8 +139,8 @@ def cast_grown_up(story: Story, world: str) -> None:
     story.values["g.name"] = name
     introduce(story, "g", introduction, name)
     pet = story.pick(words.PETS)
-    story.values.update({"p.kind": pet, "p.name": another(story, words.PET_NAMES, [])})
-    introduce(story, "p", f"{story.values['a.his']} {pet} {story.values['p.name']}", story.values["p.name"])
+    pet_name = story.pick(words.PET_NAMES)
+    introduce(story, "p", f"{HEROS} {pet} {pet_name}", pet_name)
 
 
 def cast_place(story: Story, world: str, season: str) -> None:
@@ -150,7 +153,7 @@ def cast_place(story: Story, world: str, season: str) -> None:
 
 
 def cast_things(story: Story) -> None:
-    """Cast what belongs together: numbers, the animal in trouble, the hero's liking and fear, the fruit of the garden."""
+    """Cast what belongs together: numbers, the animal and its trouble, what is liked, what grows from the seeds."""
     many = 5 + int(story.draw() * 5)
     few = 2 + int(story.draw() * (many - 3))
     values = story.values
@@ -177,9 +180,9 @@ def another(story: Story, items: tuple[str, ...], taken: list[str]) -> str:
 
 @lru_cache(maxsize=2)
 def pronouns(female: bool) -> dict[str, dict[str, str]]:
-    """For each person, the slots `a.he`, `a.him`, `a.his`, `a.hers`, `a.himself` in her or his form."""
-    names = ("he", "him", "his", "hers", "himself")
-    forms = ("she", "her", "her", "hers", "herself") if female else ("he", "him", "his", "his", "himself")
+    """For each person, the slots `a.he`, `a.him`, `a.his`, `a.himself` in her or his form."""
+    names = ("he", "him", "his", "himself")
+    forms = ("she", "her", "her", "herself") if female else ("he", "him", "his", "himself")
     return {person: {f"{person}.{n}": form for n, form in zip(names, forms, strict=True)} for person in "abcg"}
 
 
@@ -226,9 +229,7 @@ TOKENS = re.compile(r"\{[^{}]*\}|[\[\]<>|;]|[^\[\]<>{}|;]+")
 def parse(text: str, rules: Rules) -> list[Part]:
     """The alternative `text` as parts to be joined: plain text, and functions that make text for a story."""
     tokens = TOKENS.findall(text)
-    (parts,), rest = parse_branches(tokens, 0, "", rules)
-    if rest != len(tokens):
-        raise ValueError(f"unbalanced brackets in {text!r}")
+    (parts,), _ = parse_branches(tokens, 0, "", rules)
     return parts
 
 
@@ -247,6 +248,8 @@ def parse_branches(tokens: list[str], at: int, closing: str, rules: Rules) -> tu
         elif token == "<":
             inner, at = parse_branches(tokens, at, ">", rules)
             branches[-1].append(any_order(inner))
+        elif token in ("]", ">", "|"):
+            raise ValueError(f"unbalanced {token} in {''.join(tokens)!r}")
         else:
             branches[-1].append(slot(token[1:-1], rules) if token[0] == "{" else token)
     if closing and at == len(tokens):
@@ -302,7 +305,7 @@ def slot(name: str, rules: Rules) -> Part:
 def remembered(name: str, rules: Rules, story: Story) -> str:
     """What this slot says in this story; decided now when it was not yet."""
     if name in story.introductions:
-        return story.introductions.pop(name)
+        return introduction(name, story)
     value = story.values.get(name)
     if value is None:
         base = name.rstrip("23456789")
@@ -319,6 +322,15 @@ def pronoun_or_name(person: str, rules: Rules, story: Story) -> str:
     own = story.values[f"{person}.he"]
     alone = all(story.values[f"{other}.he"] != own for other in "abg" if other != person)
     return own if alone and person not in story.introductions else remembered(person, rules, story)
+
+
+def introduction(person: str, story: Story) -> str:
+    """The introduction of `person`: "her friend Tom", or "Ada's friend Tom" where the hero was not named before."""
+    text = story.introductions.pop(person)
+    if text.startswith(HEROS):
+        hero = f"{story.introductions.pop('a')}'s" if "a" in story.introductions else story.values["a.his"]
+        text = text.replace(HEROS, hero)
+    return text
 
 
 def fresh(name: str, rules: Rules, story: Story) -> str:

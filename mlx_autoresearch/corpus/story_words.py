@@ -359,7 +359,7 @@ ROWS = {
         ("thunder", "there was a rumble in the sky"),
         ("roosters", "a rooster with a red comb came running, wings wide open"),
         ("snakes", "something thin and green slid over the stones"),
-        ("crows", "a black crow flew up right in front of them"),
+        ("crows", "a black crow flew up with a loud cry"),
         ("slippery stones", "there was a stream to cross on slippery stones"),
         ("big trucks", "a truck as high as a house rolled by"),
         ("cows", "a large cow stood in the way"),
@@ -486,13 +486,13 @@ ROWS = {
     ("dish", "wrong", "result", "new.name"): (
         ("a cake", "salt in place of sugar", "tasted like the sea", "Sailor's Cake"),
         ("a pot of soup", "far too much pepper", "made everyone sneeze", "Dragon Soup"),
-        ("pancakes", "no milk at all", "came out as thick as books", "Book Cakes"),
-        ("cookies", "twice as much butter", "ran together into one", "the Giant Cookie"),
+        ("a plate of pancakes", "no milk at all", "came out as thick as books", "Book Cake"),
+        ("a batch of cookies", "twice as much butter", "ran together into one", "the Giant Cookie"),
         ("a pie", "onions among the apples", "smelled rather strange", "Surprise Pie"),
-        ("bread rolls", "too much yeast", "grew as big as hats", "Hat Rolls"),
+        ("a basket of bread rolls", "too much yeast", "grew as big as hats", "Hat Bread"),
         ("a pudding", "too little flour", "would not stand up", "Lazy Pudding"),
         ("jam", "a whole lemon", "was so sour that it made eyes water", "Wake-Up Jam"),
-        ("muffins", "mustard in place of honey", "were as yellow as ducks", "Duck Muffins"),
+        ("a batch of muffins", "mustard in place of honey", "came out as yellow as ducks", "Duck Cake"),
     ),
 }
 
@@ -770,7 +770,7 @@ weather@weather=foggy
 - the fog was so thick that [the trees looked like giants|{a} could hardly see the end of the path].
 
 weather@weather=snowy
-- snow [lay on everything|fell without a sound|had covered the paths], and {a.his} breath made [little clouds|white
+- snow [lay on everything|fell without a sound|had covered the paths], and every breath made [little clouds|white
   puffs].
 - it had snowed [all night|again|since dawn], and the world was [white and still|bright|like a cake with sugar on it].
 
@@ -1073,7 +1073,7 @@ occasion: winter | summer | spring | Sunday | fall | week
 
 lost.gone
 - {a} and {b} were {at}, playing {~game}. {a} [hung {a.his} coat on a branch|ran and jumped|laughed and forgot
-  everything]. only [much later|when the shadows were long] {a.he} reached for the {thing}, and [{a.his} {hand} found
+  everything]. only [much later|when the shadows were long] did {a.he} reach for the {thing}, and [{a.his} {hand} found
   nothing|it was not there]. {~sad_a}.
 - one {~time}, {a} [played|was] {at} with {b}. they [played {~game}|ran races|looked for {items}] until they were
   [tired|hungry|out of breath]. when it was time to go home, the {thing} was gone. "{^~oh}!" {~exclaim_a}. "[Where can
@@ -1197,7 +1197,7 @@ quarrel.end
   then they shared {~treat}, [half and half|and each wanted the other to have the bigger half].
 - after that they [took turns|drew straws when they could not agree|made a rule: each one first on every other day],
   and [it worked|there was more time to play].
-- "[Next time we count to ten|Next time we talk first]," {~by_a}. "To twenty," {~by_b}, and they shook {hands} on it.
+- "Next time we count to [ten|five|seven]," {~by_a}. "To twenty," {~by_b}, and they shook {hands} on it.
 - a friend, {a} thought, is [worth more than being right|worth more than {few} {items}|not something to throw away].
 
 plot.promise
@@ -1314,7 +1314,7 @@ rescue.free
   it {food} and let it rest [in a basket|in {a.his} coat|in the shade] [for {few} days|until evening].
 
 rescue.end
-- "[Will it be all right|Will we see it again]?" {~ask_b}. "[I think so|Maybe]," {~answer_a}. and they did: one
+- "[Will we see it again|Will we ever meet it again]?" {~ask_b}. "[I think so|Maybe]," {~answer_a}. and they did: one
   {~time}, {few} weeks later, the {fur} {animal} {thank}. [it had grown|it had brought a friend].
 - {few} weeks later, {a} was {at} again. and who was there? it was the {fur} {animal}! it {thank}. "It remembers us,"
   {~by_b}.
@@ -1609,8 +1609,8 @@ trade.second
   {thing}. {dare@trait} "[You should know that it has {mark}|It is not new]," {~by_a}. "[I like it that way|Thank you
   for saying so]," {~by_b}, and it was a deal.
 - so {a} went to {b}, who had a {thing3}. "I will give you my {color} {thing} for it," {~by_a}. {b} [turned it
-  around|looked at it for a long time]. "[What is wrong with it|Why|Does it work]?" {~ask_b}. {dare@trait} "[It has
-  {mark}|Nothing, it is just old]," {a} said, [for {a.he} did not want to cheat|and that was the truth]. "[Then it is
+  around|looked at it for a long time]. "[What is wrong with it|Why|Does it work]?" {~ask_b}. {dare@trait} "[Only that
+  it has {mark}|It has {mark}]," {a} said, [for {a.he} did not want to cheat|and that was the truth]. "[Then it is
   a deal|I like that even better]!" {~exclaim_b}.
 - {^at} {a} met {b}, who held a {thing3} and looked bored. "[I am tired of this|I would like something new]," {~by_b}.
   {a} showed {b.him} the {color} {thing}. they [spat in their {hands} and shook|shook {hands}]. now {a} had the
@@ -1725,7 +1725,7 @@ lie.when: the next morning | at breakfast | before the sun was up
 
 lie.end
 - {g} [nodded slowly|did not shout]. "[A lie is like a stone in the shoe|One lie needs ten more]," {~by_g}. "You have
-  taken it out. Now go to {b.name}." {a} went. {a} did {b}'s work for {few} days, and [on the last day {b} helped|then
+  taken it out. Now go to {b.name}." {a} went. {a} did {b}'s work for {few} days, and [on the last day {b} helped.|then
   {b} said, "That is enough."]
 - "[Things can be made again|I am not sad about the things]," {~by_g}. "[Trust is harder to glue|It was the lie that
   hurt]. But you told me now, and that was brave." then {a} went to {b} and said, "{^~sorry}." it took {few} days
@@ -1741,17 +1741,17 @@ plot.race
   {~race.sad}|{~race.stop} // {~race.sad}] {~ending}
 
 race.ready
-- "[Who is the fastest|Who wants to race]?" {~ask_c}. {many} {all} [ran up|put up a {hand}]. the prize was {b}'s
-  {color} {thing}, and the way was long. {a} [stretched {a.his} legs|looked at the others].
+- "[Who is the fastest|Who wants to race]?" {~ask_c}. {many} {all} [ran up|put up a {hand}]. the prize, a {color}
+  {thing}, came from {b}, and the way was long. {a} [stretched {a.his} legs|looked at the others].
 - on {weekday} there was a race {at}. the first prize was a {color} {thing}. {many} {all} [stood in a row|were there].
   {a} looked at {c}, who [was very fast|had won last year].
-- "I bet I can get to the {race.goal} first," {~by_c}. "[You can not|We will see]," {~by_a}. {b} drew a line across
+- "I bet I can get to the {race.goal} first," {~by_c}. "[You cannot|We will see]," {~by_a}. {b} drew a line across
   the path. "The winner gets my {color} {thing}," {~by_b}.
 
 race.goal: big oak | old mill | bridge | red gate | white rock
 
 race.run
-- at first {a} was far behind. {start@trait} [the ground flew by|{a.his} sides hurt|the wind was in {a.his} face]. {a}
+- at first {a} was far behind. [the ground flew by|{a.his} sides hurt|the wind was in {a.his} face]. {a}
   passed [one after another|the slow ones, and then the fast ones]. only {c} and {b} were ahead.
 - {start@trait} "Ready, set, go!" {c} was first, {a} was [second|close behind]. [at the corner {a} was faster|{a} ran
   until {a.his} sides hurt]. now they were side by side.
@@ -2145,7 +2145,7 @@ plot.mystery
 
 mystery.odd
 - every {~time} one of {g.name}'s {mystery.things} was missing. on Monday there were {one_more}. on Tuesday there were
-  {many}. on Wednesday, {one_less}. "[How odd|Who takes them]?" {~ask_g}.
+  {many}. on Wednesday, {one_less}. "[Who can it be|Who takes them]?" {~ask_g}.
 - "My {mystery.things} are going away," {~by_g}. "[There were {one_more} yesterday and now there are only
   {many}|Yesterday {one_more}, today {many}]." "[I will find out|That is a case for me]," {~by_a}.
 
