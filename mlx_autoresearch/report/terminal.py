@@ -5,6 +5,7 @@ Where the output is not a terminal (a log file, a pipe) only the lines and the t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from mlx_autoresearch import experiment as running
 from mlx_autoresearch.history import Experiment, Night, one_line
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
 
+LOG_WIDTH = 200
+
 STYLES = {KEEP: "bold green", INCONCLUSIVE: "yellow", CRASH: "red"}
 
 
@@ -24,7 +27,9 @@ class Terminal:
     """Prints a night as it happens; all text from agents is escaped, so that it can't format anything."""
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        # A log file has no width of its own; 80 columns would fold the table.
+        width = None if sys.stdout.isatty() else LOG_WIDTH
+        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
         self._bar: Progress | None = None
         self._task = None
 
