@@ -8,6 +8,7 @@ import hashlib
 import sys
 
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.knobs import unread_knobs
 
 ALLOWED_IMPORTS = frozenset({"prepare", "mlx", "numpy"}) | frozenset(sys.stdlib_module_names)
 
@@ -44,6 +45,8 @@ def check_source(source: str) -> None:
     for name in ("hand_in", "run"):
         if name not in called:
             raise GateError(f"train_mlx.py never calls {name}(), so no model would come out of it.")
+    if unread := unread_knobs(source):
+        raise GateError(f"train_mlx.py never reads {', '.join(unread)}: changing such a constant would change nothing.")
 
 
 def imported_names(tree: ast.AST) -> list[tuple[str, int]]:

@@ -25,6 +25,7 @@ def test_the_file_itself_passes() -> None:
         ("def build_model(", "def build_a_model(", "no function build_model"),
         ("    hand_in(model)\n", "", "never calls hand_in"),
         ("    run(main)\n", "    main()\n", "never calls run"),
+        ("import math\n", "import math\nDROPOUT = 0.1\n", "never reads DROPOUT"),
         ("import math\n", "import math\n" + "x = 1\n" * 40_000, "characters"),
         ("import math\n", "import math\0\n", "not valid Python"),
     ],

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 from small_project import make_project, small_source
+from waiting import wait_until
 
 from mlx_autoresearch import loop as loop_module
 from mlx_autoresearch.agents import Briefing
@@ -23,7 +24,6 @@ from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
-from mlx_autoresearch.process import wait_until
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
 

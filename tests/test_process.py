@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from mlx_autoresearch import process
-from mlx_autoresearch.process import child_environment, run_process, tail, wait_until
+from mlx_autoresearch.process import child_environment, run_process, tail
 
 
 def run(tmp_path: Path, code: str, seconds: float = 20.0, **options) -> process.Outcome:
