@@ -28,8 +28,10 @@ ADAMW_EVERYWHERE = (
         'MATRICES = ("query.weight", "key.weight", "value.weight", "output.weight", "up.weight", "down.weight")',
         "MATRICES = ()",
     ),
-    ("        return EMBEDDING_LR * width_scale\n", "        return 1.5e-3\n"),
-    ('    return HEAD_LR * width_scale if name.startswith("head") else SCALAR_LR\n', "    return 1.5e-3\n"),
+    ("EMBEDDING_LR      = 0.6 ", "EMBEDDING_LR      = 1.5e-3 "),
+    ("HEAD_LR           = 0.01 ", "HEAD_LR           = 1.5e-3 "),
+    ("SCALAR_LR         = 0.01 ", "SCALAR_LR         = 1.5e-3 "),
+    ("    width_scale = (WIDTH / 768) ** -0.5\n", "    width_scale = 1.0\n"),
     (
         "        return parameter - rate * adam_learning_rate(name)",
         "        parameter = parameter * (1 - rate * adam_learning_rate(name) * 0.01)\n"
