@@ -11,6 +11,7 @@ import argparse
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -393,8 +394,7 @@ def main() -> int:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
     terminal = Terminal()
-    agent, why = choose_agent(arguments.agent)
-    terminal.say(f"Agent: {why}")
+    terminal.say(f"Agent: {choose_agent(arguments.agent)[1]}")
     dataset = open_or_make_dataset(arguments.dataset, terminal)
     dataset.verify()
     identity = RunIdentity(
@@ -407,6 +407,7 @@ def main() -> int:
     )
     tag = choose_tag(arguments.tag, identity, terminal)
     root = runs_root() / tag
+    agent, _ = choose_agent(arguments.agent, seed=zlib.crc32(tag.encode()))  # another night searches elsewhere
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
     with NightLock(root), machine.keep_awake():
