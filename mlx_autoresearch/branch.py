@@ -78,7 +78,7 @@ class ImprovementBranch:
         if shutil.which("git") is None:
             return BranchOpening(None, ["git is not installed, so improvements are not committed to a branch"])
         name = f"autoresearch/{tag}"
-        _require_branch_name(name, tag)
+        check_tag(tag)
         folder = folder.parent.resolve() / folder.name
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -335,11 +335,16 @@ def _try_git(folder: Path, *arguments: str) -> str | None:
         return None
 
 
-def _require_branch_name(name: str, tag: str) -> None:
+def check_tag(tag: str) -> None:
+    """Refuse a tag that can't be part of a branch name.
+
+    Raises:
+        AutoresearchError: it can't.
+    """
     allowed = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", tag) and ".." not in tag
     if not allowed or tag.endswith((".", ".lock")):
         raise AutoresearchError(
-            f"--tag {tag!r} can't name a branch ({name}): use letters, digits, '-', '_' and single '.'"
+            f"--tag {tag!r} can't name a branch (autoresearch/{tag}): use letters, digits, '-', '_' and single '.'"
         )
 
 

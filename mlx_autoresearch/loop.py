@@ -19,7 +19,7 @@ from types import FrameType
 
 from mlx_autoresearch import machine, verdict
 from mlx_autoresearch.agents import Agent, Briefing, HistoryEntry, choose_agent
-from mlx_autoresearch.branch import ImprovementBranch
+from mlx_autoresearch.branch import ImprovementBranch, check_tag
 from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
@@ -311,8 +311,13 @@ def newest_tag(identity: RunIdentity) -> str | None:
 
 
 def choose_tag(tag: str | None, identity: RunIdentity, terminal: Terminal) -> str:
-    """The tag asked for, else the newest night that this run can go on with, else today's date."""
+    """The tag asked for, else the newest night that this run can go on with, else today's date.
+
+    Raises:
+        AutoresearchError: the tag asked for can't be the name of a branch.
+    """
     if tag is not None:
+        check_tag(tag)
         return tag
     known = newest_tag(identity)
     if known is not None:

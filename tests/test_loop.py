@@ -224,6 +224,8 @@ def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Night.open(tmp_path / "older", IDENTITY)
     Night.open(tmp_path / "other", RunIdentity("simple", "0" * 64, 300.0, "a machine", "1", 256))
     assert choose_tag(None, IDENTITY, terminal) == "older"
+    with pytest.raises(AutoresearchError, match="can't name a branch"):
+        choose_tag("a b", IDENTITY, terminal)
 
 
 @pytest.mark.parametrize(
