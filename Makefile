@@ -11,7 +11,7 @@ SUITABLE = import sys, platform; \
 
 help:
 	@echo "make install   set up $(VENV) with everything needed (the other targets do it themselves)"
-	@echo "make demo      prepare the built-in stories and run up to three experiments of 12 s a run: no network, no key"
+	@echo "make demo      prepare the built-in stories and run two experiments of 8 s a run: no network, no key"
 	@echo "make test      run the tests"
 	@echo "make lint      check style and format"
 	@echo "make doctor    say what this machine has, what is missing and how to get it"
@@ -61,7 +61,7 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	$(VENV)/bin/python prepare.py --dataset stories
-	$(VENV)/bin/python -m mlx_autoresearch.loop --agent search --dataset stories --budget 12 --experiments 3 --hours 0.04 \
+	$(VENV)/bin/python -m mlx_autoresearch.loop --agent search --dataset stories --budget 8 --experiments 2 \
 	  --tag demo-`date +%Y%m%d-%H%M%S`
 
 test: $(STAMP)
