@@ -39,9 +39,8 @@ GRACE_SECONDS = 15.0
 SMOKE_SECONDS = 180.0
 """Limit of a smoke run. Two steps take seconds, but where MLX compiles with g++ the first ones ever take a minute."""
 
-SCORE_SECONDS_PER_BUDGET = 1.0
 MINIMUM_SCORE_SECONDS = 180.0
-"""A model that takes longer to score than this, or than to train, is refused."""
+"""A model that takes longer to score than both this and its training budget is refused."""
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
@@ -125,7 +124,7 @@ class Laboratory:
         if every_cut:
             command.append("--every-cut")
         log = folder / "score.log"
-        limit = max(MINIMUM_SCORE_SECONDS, SCORE_SECONDS_PER_BUDGET * self.budget_seconds)
+        limit = max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
         outcome = run_process(
             launch_command(command), folder, scorer_environment(), log, limit, self._ticker("score", folder)
         )
