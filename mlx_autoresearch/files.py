@@ -58,6 +58,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append one line of UTF-8 text to `path` and flush it to the drive.
+
+    A line that an earlier kill tore is closed first, so that it spoils nothing but itself.
+    """
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+            file.write(b"\n" if torn else b"")
+        file.write(line.encode("utf-8") + b"\n")
+        file.flush()
+        flush_to_disk(file.fileno())
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically; NaN and infinity raise ValueError: unknown is null."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

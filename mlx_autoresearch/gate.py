@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import copy
 import hashlib
 import sys
+from functools import lru_cache
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import unread_knobs
@@ -60,25 +60,114 @@ def imported_names(tree: ast.AST) -> list[tuple[str, int]]:
     return names
 
 
+@lru_cache(maxsize=4096)
 def fingerprint(source: str, machine_class: int) -> str:
     """A hash that is equal for files that are the same program on this machine.
 
-    Comments, formatting and docstrings don't count, nor do the other machines' columns of the knob table.
+    Comments, formatting, docstrings and annotations don't count, nor do the other machines' columns of the knob
+    table, nor what nothing reads: imports, constants, functions and classes.
 
     Raises:
         SyntaxError: the source does not parse.
     """
-    tree = _PickColumn(machine_class).visit(copy.deepcopy(ast.parse(source)))
+    tree = _PickColumn(machine_class).visit(ast.parse(source))
+    tree = _WithoutAnnotations().visit(tree)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [statement for statement in body if not _is_bare_constant(statement)]
-            node.body = kept or [ast.Pass()]
+        for name in ("body", "orelse", "finalbody"):
+            statements = getattr(node, name, None)
+            if isinstance(statements, list):
+                kept = [statement for statement in statements if not _is_bare_constant(statement)]
+                setattr(node, name, kept or ([ast.Pass()] if name == "body" else []))
+    _drop_unread(tree)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def fingerprint_or_none(source: str, machine_class: int) -> str | None:
+    """Fingerprint of a program, None for one that does not parse."""
+    try:
+        return fingerprint(source, machine_class)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+READS_BY_NAME = frozenset({"globals", "locals", "vars", "eval", "exec", "getattr", "__import__"})
+"""A program that calls one of these may read anything, so nothing of it counts as unread. `getattr` is among them
+because of `getattr(module, name)` on the program's own module."""
+
+
+def _drop_unread(tree: ast.Module) -> None:
+    """Remove what no code reads, again and again until nothing more falls away: what only dead code read goes too."""
+    while True:
+        read = _names_read(tree)
+        if read & READS_BY_NAME:
+            return
+        dropped = False
+        for node in ast.walk(tree):
+            statements = getattr(node, "body", None)
+            if not isinstance(statements, list) or isinstance(node, ast.ClassDef):
+                continue  # what a class defines is read as an attribute, which names don't tell
+            kept = [left for statement in statements if (left := _without_unread(statement, read)) is not None]
+            dropped = dropped or len(kept) < len(statements)
+            node.body = kept or [ast.Pass()]
+        if not dropped:
+            return
+
+
+def _names_read(tree: ast.Module) -> set[str]:
+    """Names that something reads; a function or class that only reads itself doesn't count as read."""
+    read = {"build_model"}
+    for statement in tree.body:
+        own = getattr(statement, "name", None)
+        names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and _is_read(node)}
+        read |= names - {own}
+    return read
+
+
+def _is_read(node: ast.Name) -> bool:
+    return not isinstance(node.ctx, ast.Store)
+
+
+def _without_unread(statement: ast.stmt, read: set[str]) -> ast.stmt | None:
+    """The statement, less what nobody reads of it; None when nothing is left."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            return None
+        used = [alias for alias in statement.names if (alias.asname or alias.name).split(".")[0] in read]
+        statement.names = used
+        return statement if used else None
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return statement if statement.name in read or statement.decorator_list else None
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name):
+        harmless = not any(isinstance(node, ast.Call | ast.Await | ast.NamedExpr) for node in ast.walk(statement.value))
+        return None if harmless and statement.targets[0].id not in read else statement
+    return statement
 
 
 def _is_bare_constant(statement: ast.AST) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    """Takes type annotations off functions and variables; those of a class body may be fields and stay."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        fields = {id(statement) for statement in node.body if isinstance(statement, ast.AnnAssign)}
+        node.body = [statement if id(statement) in fields else self.visit(statement) for statement in node.body]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        node.returns = None
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return ast.Pass()
+        return ast.Assign(targets=[node.target], value=self.visit(node.value), lineno=node.lineno)
 
 
 class _PickColumn(ast.NodeTransformer):

@@ -24,7 +24,7 @@ from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory
-from mlx_autoresearch.gate import GateError, check_source, fingerprint
+from mlx_autoresearch.gate import GateError, check_source, fingerprint, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
@@ -244,14 +244,6 @@ class Loop:
 
     def _title(self, experiment: Experiment, stage: str) -> str:
         return f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
-
-
-def fingerprint_or_none(source: str, machine_class: int) -> str | None:
-    """Fingerprint of a program, None for one that does not parse."""
-    try:
-        return fingerprint(source, machine_class)
-    except (SyntaxError, ValueError):
-        return None
 
 
 def history_entry(experiment: Experiment) -> HistoryEntry:

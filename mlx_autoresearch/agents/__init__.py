@@ -1,113 +1,189 @@
-"""Who proposes the next edit of train_mlx.py: what an agent is told, what it returns, and which one is taken.
+"""Who proposes the next edit of train_mlx.py: the protocol, the agents by name, and which one is taken.
 
-Notable: an agent is anything with a name and `propose`; it gets plain data and returns plain data. It runs nothing,
-writes nothing and never sees the validation text. Agents are imported when they are chosen, not before.
+Notable: an agent has a name and `propose`; it gets plain data (`briefing.Briefing`) and returns plain data.
+It runs nothing of what it proposes, writes nothing into the project and never sees the held-out text. Agents are
+imported when they are chosen, not before.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.records import Proposal
-
-
-@dataclass(frozen=True)
-class HistoryEntry:
-    """One finished experiment, as an agent sees it.
-
-    Attributes:
-        number: the experiment's number.
-        parent: number of the experiment whose file it edited; None for the baseline.
-        source: its train_mlx.py.
-        description: one line about the edit.
-        status: one of the statuses in `records`.
-        val_bpb: mean over its runs in bits per byte; None when there is no score.
-        reason: the verdict, or why there is no score, in one sentence.
-    """
-
-    number: int
-    parent: int | None
-    source: str
-    description: str
-    status: str
-    val_bpb: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Briefing:
-    """Everything an agent is told before it proposes.
-
-    Attributes:
-        program: text of program.md.
-        source: the incumbent's train_mlx.py, the file to edit.
-        incumbent: number of the incumbent's experiment.
-        incumbent_bpb: its mean score in bits per byte.
-        noise: standard deviation of val_bpb between runs of one file on this machine; None when unknown.
-        history: every finished experiment, oldest first, the incumbent and the baseline included.
-        machine_class: column of the machine in the rows of knobs.
-        budget_seconds: training time of an experiment.
-    """
-
-    program: str
-    source: str
-    incumbent: int
-    incumbent_bpb: float
-    noise: float | None
-    history: list[HistoryEntry]
-    machine_class: int
-    budget_seconds: float
+from mlx_autoresearch.spending import Ledger
 
 
 class Agent(Protocol):
-    """Proposes edits; `name` goes into every proposal's record."""
+    """Proposes edits.
+
+    Attributes:
+        name: goes into every proposal's record.
+        thinks_ahead: whether it may think while a run trains. False where it needs the machine for itself, or takes
+            no time worth hiding and gains from knowing the newest result.
+    """
 
     name: str
+    thinks_ahead: bool
 
     def propose(self, briefing: Briefing) -> Proposal:
-        """The next edit of the incumbent's file.
+        """The next edit: of `briefing.base`, which is the incumbent's file, or that of a crash to be mended.
+
+        The result passes `refusal.refusal(briefing, source)`. Everything that was spent is in the ledger by then.
 
         Raises:
-            AutoresearchError: it has nothing to propose, with the reason.
+            AgentUnavailableError: it can't answer now, but may later.
+            AgentUnusableError: it will not answer before a person does something.
+            NoProposalError: it answered, and nothing usable came out.
+            SpendingLimitError: asking it would cost more than is allowed.
+            AutoresearchError: it has nothing left to propose.
         """
         ...
+
+    def close(self) -> None:
+        """End whatever is going on in another thread's `propose`; nothing of it lives on. May be called twice."""
+        ...
+
+
+class AgentUnavailableError(Exception):
+    """Overload, a limit, a lost network: the same question may be answered later.
+
+    Attributes:
+        retry_after: seconds after which the server wants to be asked again; None when it doesn't say.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class AgentUnusableError(AutoresearchError):
+    """A wrong key, no credit, an unknown model, a missing program: only a person can mend it."""
+
+
+class NoProposalError(Exception):
+    """The agent answered, but no usable edit came out; the message says why."""
+
+
+class SpendingLimitError(Exception):
+    """A limit of the ledger is reached; the message says which."""
+
+
+@dataclass(frozen=True)
+class AgentOptions:
+    """What a person may choose about an agent; None leaves the agent's own default.
+
+    Attributes:
+        ledger: where every answer's cost is written down.
+        seed: of the agent's own random choices.
+        model: name of the language model.
+        effort: how hard it thinks: "low", "medium", "high", "xhigh" or "max".
+        base_url: address of another server that speaks the same protocol.
+        command: a command line that edits train_mlx.py in the current folder.
+    """
+
+    ledger: Ledger
+    seed: int = 0
+    model: str | None = None
+    effort: str | None = None
+    base_url: str | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True)
 class AgentKind:
-    """An agent that can be chosen: what it is in a few words, and how it is made from a seed."""
+    """An agent that can be chosen: what it is, in a few words, and how it is made.
+
+    `make` raises AgentUnusableError where something that it can't do without is missing.
+    """
 
     summary: str
-    make: Callable[[int], Agent]
+    make: Callable[[AgentOptions], Agent]
 
 
-def _make_search(seed: int) -> Agent:
+def _make_anthropic(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.anthropic import AnthropicAgent
+
+    return AnthropicAgent(options)
+
+
+def _make_claude(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.command import claude_agent
+
+    return claude_agent(options)
+
+
+def _make_codex(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.command import codex_agent
+
+    return codex_agent(options)
+
+
+def _make_command(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.command import custom_agent
+
+    return custom_agent(options)
+
+
+def _make_chat(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.chat import ChatAgent
+
+    return ChatAgent(options)
+
+
+def _make_local(options: AgentOptions) -> Agent:
+    from mlx_autoresearch.agents.local import LocalAgent
+
+    return LocalAgent(options)
+
+
+def _make_search(options: AgentOptions) -> Agent:
     from mlx_autoresearch.agents.search import SearchAgent
 
-    return SearchAgent(seed)
+    return SearchAgent(options.seed)
 
 
 AGENTS: dict[str, AgentKind] = {
-    "search": AgentKind("Optuna over the knobs of train_mlx.py", _make_search),
+    "anthropic": AgentKind("Claude through Anthropic's API, or any server that speaks /v1/messages", _make_anthropic),
+    "claude": AgentKind("Claude Code, with a subscription or a key", _make_claude),
+    "codex": AgentKind("Codex, with a subscription or a key", _make_codex),
+    "command": AgentKind("any command line that edits a file: --command", _make_command),
+    "chat": AgentKind("any server that speaks /v1/chat/completions: --base-url", _make_chat),
+    "local": AgentKind("an mlx-lm model on this Mac, no network at all", _make_local),
+    "search": AgentKind("Optuna over the knobs and a catalogue of edits: no network, no key", _make_search),
 }
-"""The agents by name."""
+"""The agents by name, the best first as far as this machine can have them."""
+
+KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
 
-def choose_agent(name: str | None = None, seed: int = 0) -> tuple[Agent, str]:
+def best_available() -> tuple[str, str]:
+    """Name of the best agent that is ready without a question asked, and why it is the one."""
+    for variable in KEY_VARIABLES:
+        if os.environ.get(variable):
+            return "anthropic", f"{variable} is set"
+    for program in ("claude", "codex"):
+        if shutil.which(program):
+            return program, f"the program {program} is installed"
+    return "search", "no key is set, and neither claude nor codex is installed"
+
+
+def choose_agent(name: str | None, options: AgentOptions) -> tuple[Agent, str]:
     """The agent of this name, or the best one available, and a sentence that says which it is and why.
 
     Args:
         name: a name in `AGENTS`, or None for the best available.
-        seed: seed of the agent's own random choices.
+        options: what the person chose about it.
 
     Raises:
-        AutoresearchError: there is no agent of this name.
+        AutoresearchError: there is no agent of this name, or something that it needs is missing.
     """
     if name is not None and name not in AGENTS:
-        raise AutoresearchError(f"There is no agent named {name!r}; choose one of: {', '.join(sorted(AGENTS))}")
-    chosen = name or "search"
-    why = "chosen by name" if name else "no language-model researcher is set up"
-    return AGENTS[chosen].make(seed), f"{chosen} ({AGENTS[chosen].summary}): {why}"
+        raise AutoresearchError(f"There is no agent named {name!r}; choose one of: {', '.join(AGENTS)}")
+    chosen, why = (name, "chosen by name") if name else best_available()
+    return AGENTS[chosen].make(options), f"{chosen} ({AGENTS[chosen].summary}): {why}"

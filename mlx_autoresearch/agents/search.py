@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlx_autoresearch.agents import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import (
     Choices,
