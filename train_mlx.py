@@ -414,18 +414,24 @@ def learning_rate(progress: float) -> float:
 # Training
 
 
-def make_step(model: GPT, optimizer: Optimizer) -> Callable[..., mx.array]:
-    """One compiled optimizer step: step(micro_batches, rate) -> mean loss over all micro-batches and processes.
+def global_norm(arrays: dict[str, mx.array]) -> mx.array:
+    """Euclidean norm of all arrays together, a float32 scalar."""
+    return mx.sqrt(sum(mx.square(array).sum() for array in arrays.values()))
+
+
+def make_step(model: GPT, optimizer: Optimizer) -> Callable[..., tuple[mx.array, mx.array]]:
+    """One compiled optimizer step: step(micro_batches, rate) -> (loss, norms).
 
     `micro_batches` is a list of (inputs, targets), each (B, T) int32; `rate` is a float32 array, because a Python float
-    would be compiled in for ever. Model and optimizer state are captured and updated in place.
+    would be compiled in for ever. Model and optimizer state are captured and updated in place. The loss is the mean of
+    all micro-batches and processes; norms (2,) are those of the gradients and of the update.
     """
     loss_and_gradients = nn.value_and_grad(model, loss_function)
     processes = mx.distributed.init().size()
     state = [model.state, optimizer.state]
 
     @partial(mx.compile, inputs=state, outputs=state)
-    def step(micro_batches: list[tuple[mx.array, mx.array]], rate: mx.array) -> mx.array:
+    def step(micro_batches: list[tuple[mx.array, mx.array]], rate: mx.array) -> tuple[mx.array, mx.array]:
         total_loss, total_gradients = None, None
         for inputs, targets in micro_batches:
             if total_loss is not None:  # one micro-batch after the other, or both keep their activations alive
@@ -435,9 +441,12 @@ def make_step(model: GPT, optimizer: Optimizer) -> Callable[..., mx.array]:
             total_gradients = gradients if total_gradients is None else tree_map(mx.add, total_gradients, gradients)
         total_gradients = nn.average_gradients(tree_map(lambda g: g / len(micro_batches), total_gradients))
         parameters = dict(tree_flatten(model.trainable_parameters()))
-        updated = optimizer.update(parameters, dict(tree_flatten(total_gradients)), rate)
+        gradients = dict(tree_flatten(total_gradients))
+        updated = optimizer.update(parameters, gradients, rate)
         model.update(tree_unflatten(list(updated.items())))
-        return mx.distributed.all_sum(total_loss) / (len(micro_batches) * processes)
+        update = {name: updated[name] - parameters[name] for name in updated}
+        norms = mx.stack([global_norm(gradients), global_norm(update)])
+        return mx.distributed.all_sum(total_loss) / (len(micro_batches) * processes), norms
 
     return step
 
@@ -463,23 +472,26 @@ def main() -> None:
     while clock.running():
         rate = learning_rate(clock.progress())
         micro_batches = [next(data) for _ in range(ACCUMULATION)]
-        loss = step_function(micro_batches, mx.array(rate))
-        mx.async_eval(loss, model.state, optimizer.state)
+        loss, norms = step_function(micro_batches, mx.array(rate))
+        if clock.elapsed() - last_log > 1.0:
+            last_log = clock.elapsed()
+        else:
+            norms = None  # never computed: MLX works out only what it is asked for
+        mx.async_eval(loss, norms, model.state, optimizer.state)
         step += 1
         if pending is not None:  # the previous step's loss: reading it waits for that step, while this one is queued
-            value = pending.item()
+            value = pending[0].item()
             check_loss(value, step - 1)
             smooth_loss = value if smooth_loss is None else 0.95 * smooth_loss + 0.05 * value
-            if clock.elapsed() - last_log > 1.0:
-                last_log = clock.elapsed()
-                log(
-                    step - 1, loss=smooth_loss, tokens=(step - 1) * tokens_per_step, rate=rate, waited=data.wait_seconds
-                )
-        pending = loss
+            if pending[1] is not None:
+                gradient, update = pending[1].tolist()
+                numbers = {"loss": smooth_loss, "tokens": (step - 1) * tokens_per_step, "rate": rate}
+                log(step - 1, **numbers, waited=data.wait_seconds, gradient_norm=gradient, update_norm=update)
+        pending = loss, norms
     if pending is None:
         raise TimeoutError("the budget was over before the first step: the model is too slow to build")
-    check_loss(pending.item(), step)
-    log(step, loss=smooth_loss or pending.item(), tokens=step * tokens_per_step, rate=0.0, waited=data.wait_seconds)
+    check_loss(pending[0].item(), step)
+    log(step, loss=smooth_loss or pending[0].item(), tokens=step * tokens_per_step, rate=0.0, waited=data.wait_seconds)
     data.close()
     hand_in(model)
 

@@ -47,6 +47,7 @@ from mlx_autoresearch.files import (
     write_text,
 )
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.text import one_line
 
 SOURCE_FILE = "train_mlx.py"
 MODEL_FILES = ("model.mlxfn", "model.safetensors")
@@ -439,11 +440,6 @@ def change_patch(before: str, after: str) -> str:
     """Unified diff of train_mlx.py that `git apply` takes; empty when the texts are equal."""
     difference = unified_diff(_lines(before), _lines(after), f"a/{SOURCE_FILE}", f"b/{SOURCE_FILE}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in difference)
-
-
-def one_line(text: str) -> str:
-    """`text` on one line: runs of white space, tabs, line ends and characters that don't print become one space."""
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
 def _lines(text: str) -> list[str]:

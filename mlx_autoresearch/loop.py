@@ -3,6 +3,9 @@
 Baseline first. Then, until somebody says stop: the agent proposes an edit of the incumbent's file, the edit passes the
 gate and a smoke run, trains for the budget, is scored, and is kept or not. Everything that is known is on disk before
 the next thing starts, so the loop may die at any instant: started again, it goes on with the same tag.
+
+Notable: the machine doesn't wait for an agent. Proposals are made ahead while it trains; when there is none, the
+incumbent is measured again, and then the search agent proposes, until the researcher is back.
 """
 
 from __future__ import annotations
@@ -12,25 +15,34 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from mlx_autoresearch import machine, verdict
-from mlx_autoresearch.agents import Agent, Briefing, HistoryEntry, choose_agent
+from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, make_agent
+from mlx_autoresearch.agents.briefing import Briefing
+from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.branch import ImprovementBranch, check_tag
+from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
-from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory
+from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.gate import GateError, check_source, fingerprint, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
+from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
+from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
 from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
+from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cost_text, known_prices
+from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
+from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
 
 CONTRACT_VERSION = "1"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
@@ -40,6 +52,10 @@ SLEPT_SECONDS = 5.0
 
 CRASHES_IN_A_ROW = 20
 """So many failures one after the other mean that something other than the edits is wrong."""
+
+IDLE_RUNS = 5
+"""While nobody proposes anything, the incumbent is run again until it has so many runs: it sharpens every later
+comparison. Beyond that the search agent's edits are worth more."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +73,23 @@ class Limits:
 
 @dataclass
 class Loop:
-    """One night at work. Holds nothing that is not on disk as well."""
+    """One night at work. Holds nothing that is not on disk as well.
+
+    Attributes:
+        thinking: the chosen agent, asked ahead or when needed.
+        stand_in: proposes while the chosen agent can't.
+    """
 
     night: Night
     laboratory: Laboratory
     dataset: Dataset
     agent: Agent
+    thinking: DirectThinking | ThinkingAhead
+    stand_in: Agent
     branch: ImprovementBranch | None
     terminal: Terminal
+    timeline: Timeline
+    briefer: Briefer
     limits: Limits
     machine_class: int
 
@@ -77,13 +102,20 @@ class Loop:
         self._finish_what_was_cut_short()
         self._settle_baseline()
         while not self._finished():
-            experiment = self.night.pending() or self._propose()
+            experiment = self.night.pending() or self._next_experiment()
+            if experiment is None:
+                self.terminal.say("Nothing to try at the moment: the incumbent is measured once more.")
+                self._run(self.night.incumbent())
+                continue
+            self.thinking.brief(self._briefing())
             self._settle(experiment)
             self._conclude(experiment)
 
+    def _decided(self) -> int:
+        return sum(1 for experiment in self.night.experiments[1:] if experiment.verdict is not None)
+
     def _finished(self) -> bool:
-        done = sum(1 for experiment in self.night.experiments[1:] if experiment.verdict is not None)
-        enough = self.limits.experiments is not None and done >= self.limits.experiments
+        enough = self.limits.experiments is not None and self._decided() >= self.limits.experiments
         return enough or (self.limits.ends is not None and time.monotonic() >= self.limits.ends)
 
     def _finish_what_was_cut_short(self) -> None:
@@ -100,6 +132,7 @@ class Loop:
         baseline = self.night.experiments[0]
         if baseline.verdict is None:
             if baseline.runs or (self._passes_gate(baseline) and self._passes_smoke(baseline)):
+                self.thinking.brief(self._briefing())
                 while not self._fails(baseline) and len(baseline.scores) < verdict.BASELINE_RUNS:
                     self._run(baseline, splits=("val", "test"))
             if baseline.verdict is None:
@@ -111,20 +144,47 @@ class Loop:
                 f"{baseline.folder}; mend train_mlx.py, try it with `python train_mlx.py`, and start another --tag."
             )
 
-    def _propose(self) -> Experiment:
-        incumbent = self.night.incumbent()
-        program = PROJECT / "program.md"
-        briefing = Briefing(
-            program=program.read_text(encoding="utf-8") if program.exists() else "",
-            source=incumbent.source,
-            incumbent=incumbent.number,
-            incumbent_bpb=incumbent.mean_bpb,
-            noise=self._noise().deviation,
-            history=[history_entry(experiment) for experiment in self.night.experiments if experiment.verdict],
-            machine_class=self.machine_class,
-            budget_seconds=self.laboratory.budget_seconds,
+    def _briefing(self) -> Briefing:
+        ends, experiments = self.limits.ends, self.limits.experiments
+        return self.briefer.briefing(
+            self._noise().deviation,
+            self.agent.name,
+            None if ends is None else max(0.0, ends - time.monotonic()) / 3600,
+            None if experiments is None else max(0, experiments - self._decided()),
         )
-        return self.night.add(self.agent.propose(briefing))
+
+    def _next_experiment(self) -> Experiment | None:
+        """The agent's next proposal, or the stand-in's; None when the incumbent should be run again instead."""
+        briefing = self._briefing()
+        while (proposal := self.thinking.take(briefing)) is not None:
+            fitting = self._fitted(proposal, replace(briefing, repair=None))
+            if fitting is not None:
+                experiment = self.night.add(fitting)
+                self.thinking.done_with(proposal)
+                return experiment
+            self.thinking.done_with(proposal)
+        if len(self.night.incumbent().runs) < IDLE_RUNS:
+            return None
+        return self.night.add(self.stand_in.propose(briefing))
+
+    def _fitted(self, proposal: Proposal, briefing: Briefing) -> Proposal | None:
+        """A proposal for today's incumbent: an older one is carried over; None, with a word, where it can't be."""
+        fitting = proposal
+        if proposal.parent != briefing.incumbent:
+            parent = next((e for e in self.night.experiments if e.number == proposal.parent), None)
+            merged = parent and three_way_merge(parent.source, proposal.source, briefing.source)
+            if merged is None:
+                self._drop(proposal, f"it does not fit the file of experiment {briefing.incumbent}, kept meanwhile")
+                return None
+            fitting = replace(proposal, source=merged, parent=briefing.incumbent)
+        reason = refusal(briefing, fitting.source)
+        if reason is not None:
+            self._drop(proposal, reason)
+            return None
+        return fitting
+
+    def _drop(self, proposal: Proposal, reason: str) -> None:
+        self.terminal.say(f"Dropped before it ran: {proposal.description}: {reason}")
 
     def _settle(self, experiment: Experiment) -> None:
         """Run a candidate (and the incumbent beside it) until there is a verdict."""
@@ -165,7 +225,7 @@ class Loop:
 
     def _passes_smoke(self, experiment: Experiment) -> bool:
         """Two steps before the whole budget; a failure is the experiment's verdict."""
-        with self.terminal.showing(self._title(experiment, "smoke run")):
+        with self._stage(experiment, "smoke run"):
             failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
         if failure is not None:
             experiment.record_verdict(Verdict(CRASH, f"Failed in the smoke run ({failure.failure}): {failure.reason}"))
@@ -187,7 +247,7 @@ class Loop:
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
         meter = machine.SleepMeter()
-        with self.terminal.showing(self._title(experiment, f"run {number}")):
+        with self._stage(experiment, f"run {number}"):
             result = self.laboratory.run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
         slept = meter.slept_seconds()
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
@@ -197,7 +257,7 @@ class Loop:
 
     def _refused_at_closer_look(self, experiment: Experiment) -> str | None:
         """Before a keep: every cut of the causality check, and the test set; the reason if the model is refused."""
-        with self.terminal.showing(self._title(experiment, "closer look")):
+        with self._stage(experiment, "closer look"):
             for index, result in sorted(experiment.results.items()):
                 folder = experiment.run_folder(index)
                 if result.failure is not None or result.test_bpb is not None:
@@ -242,21 +302,12 @@ class Loop:
     def _noise(self) -> verdict.Noise:
         return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
 
-    def _title(self, experiment: Experiment, stage: str) -> str:
-        return f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
-
-
-def history_entry(experiment: Experiment) -> HistoryEntry:
-    """A decided experiment as agents see it."""
-    return HistoryEntry(
-        number=experiment.number,
-        parent=experiment.proposal.parent,
-        source=experiment.source,
-        description=experiment.proposal.description,
-        status=experiment.verdict.status,
-        val_bpb=experiment.mean_bpb if experiment.verdict.status != CRASH else None,
-        reason=experiment.verdict.sentence,
-    )
+    @contextmanager
+    def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
+        """Show and record what is going on."""
+        title = f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
+        with self.terminal.showing(title), self.timeline.span(stage, experiment=experiment.number):
+            yield
 
 
 def commit_message(experiment: Experiment, identity: RunIdentity) -> tuple[str, str, str]:
@@ -320,6 +371,19 @@ def choose_tag(tag: str | None, identity: RunIdentity, terminal: Terminal) -> st
     return next(name for name in names if not (runs_root() / name).exists())
 
 
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+
+EXAMPLES = """\
+with a key              export ANTHROPIC_API_KEY=...    then no option is needed; --max-usd 10 sets a limit
+with a subscription     --agent claude    or    --agent codex
+with only this Mac      --agent local     (a quantised coder model, downloaded once)
+with a local server     --agent chat --base-url http://127.0.0.1:11434/v1 --model qwen3-coder
+with nothing at all     --agent search    (no network, no key)
+with your own program   --agent command --command "my-agent --quiet"
+
+Put your own ideas for the researcher into ideas.md beside program.md."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -327,8 +391,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Improve train_mlx.py through the night: an agent edits it, every edit trains for the same time on "
         "this machine, what scores really better is kept. Without limits it goes on until Ctrl-C; started again, it "
         "goes on where it stopped.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--agent", help="who proposes the edits (default: the best one available; known: search)")
     parser.add_argument(
         "--tag", help="name of the night; a known one is resumed (default: the newest that fits, or today)"
     )
@@ -344,7 +409,24 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_BUDGET_SECONDS,
         help="training time of a run; other than 300 is for practice and never compared with it (default: 300)",
     )
+    add_researcher_arguments(parser)
     return parser
+
+
+def add_researcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments about who proposes the edits."""
+    group = parser.add_argument_group("the researcher", "who proposes the edits, and what that may cost")
+    group.add_argument("--agent", help=f"one of {', '.join(AGENTS)} (default: the best one available)")
+    group.add_argument("--model", help="name of its language model (default: the agent's own choice)")
+    group.add_argument("--effort", choices=EFFORTS, help="how hard the model thinks (default: the server's own)")
+    group.add_argument("--base-url", metavar="URL", help="another server: Ollama, LM Studio, llama.cpp, vLLM, ...")
+    group.add_argument("--command", help="for --agent command: a command line that edits train_mlx.py in its folder")
+    group.add_argument(
+        "--max-usd", type=positive(float), metavar="DOLLARS", help="ask no language model once the tag has cost so much"
+    )
+    group.add_argument(
+        "--max-tokens", type=positive(int), metavar="N", help="ask no language model once the tag has used so many"
+    )
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
@@ -376,6 +458,20 @@ def stop_at_signals() -> None:
             signal.signal(number, stop)
 
 
+COSTS_MONEY = ("anthropic", "claude", "codex", "chat")
+"""Agents whose answers may have a price."""
+
+
+def start_thinking(researcher: Researcher, queue_folder: Path) -> DirectThinking | ThinkingAhead:
+    """The way of thinking that suits the agent."""
+    if not researcher.agent.thinks_ahead:
+        return DirectThinking(researcher)
+    queue = ProposalQueue(queue_folder)
+    if queue.damaged:
+        researcher.say(f"Note: {queue.damaged} waiting proposals in {queue_folder} could not be read and are gone.")
+    return ThinkingAhead(researcher, queue)
+
+
 def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
     lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
@@ -391,7 +487,8 @@ def main() -> int:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
     terminal = Terminal()
-    terminal.say(f"Agent: {choose_agent(arguments.agent)[1]}")
+    agent_name, why = choose_agent(arguments.agent)
+    terminal.say(f"Agent: {why}")
     dataset = open_or_make_dataset(arguments.dataset, terminal)
     dataset.verify()
     identity = RunIdentity(
@@ -404,30 +501,46 @@ def main() -> int:
     )
     tag = choose_tag(arguments.tag, identity, terminal)
     root = runs_root() / tag
-    agent, _ = choose_agent(arguments.agent, seed=zlib.crc32(tag.encode()))  # another night searches elsewhere
+    seed = zlib.crc32(tag.encode())  # another night searches elsewhere
+    limits = SpendingLimits(arguments.max_usd, arguments.max_tokens)
+    ledger = Ledger(root / SPENDING_FILE, known_prices(), limits)
+    choice = (arguments.model, arguments.effort, arguments.base_url, arguments.command)
+    agent = make_agent(agent_name, AgentOptions(ledger, seed, *choice))
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
-    with NightLock(root), machine.keep_awake():
+    with NightLock(root), machine.keep_awake(), closing(agent):
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
         for note in (*opening.notes, *night.damage):
             terminal.say(f"Note: {note}")
         if arguments.budget <= GRACE_SECONDS:
             terminal.say(f"Note: a budget of {arguments.budget:g} s is mostly start-up; scores will say little.")
+        if limits == SpendingLimits() and agent_name in COSTS_MONEY:
+            terminal.say("Note: no spending limit is set; --max-usd or --max-tokens sets one.")
         terminal.say(
             f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
             f"{len(night.experiments)} experiments so far. Ctrl-C stops; the same command goes on."
         )
-        laboratory = Laboratory(Path(dataset.folder), arguments.budget, terminal.progress)
+        timeline = Timeline(root / TIMELINE_FILE)
+        thinking = start_thinking(Researcher(agent, terminal.say, timeline), root / QUEUE_FOLDER)
+
+        def on_progress(progress: Progress) -> None:
+            terminal.progress(progress)
+            thinking.check()
+
         loop = Loop(
-            night,
-            laboratory,
-            dataset,
-            agent,
-            opening.branch,
-            terminal,
-            Limits(arguments.experiments, ends),
-            machine.machine_class(),
+            night=night,
+            laboratory=Laboratory(Path(dataset.folder), arguments.budget, on_progress),
+            dataset=dataset,
+            agent=agent,
+            thinking=thinking,
+            stand_in=make_agent("search", AgentOptions(ledger, seed)),
+            branch=opening.branch,
+            terminal=terminal,
+            timeline=timeline,
+            briefer=Briefer(night, dataset, identity.machine, machine.machine_class(), arguments.budget),
+            limits=Limits(arguments.experiments, ends),
+            machine_class=machine.machine_class(),
         )
         try:
             loop.run()
@@ -439,8 +552,11 @@ def main() -> int:
                 "command again."
             ) from None
         finally:
+            thinking.close()
             if night.experiments:
                 terminal.table(night)
+                if ledger.total.tokens:
+                    terminal.say(f"Language models so far: {cost_text(ledger.total)}")
                 for line in where_to_look(night, opening.branch):
                     terminal.say(line)
     return 0

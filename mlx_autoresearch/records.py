@@ -21,6 +21,7 @@ class Proposal:
         parent: number of the experiment whose file was edited; None for the baseline.
         tokens: language-model tokens it cost.
         dollars: what it cost; None when unknown.
+        repairs: number of the failed experiment that it mends; None for a new idea.
     """
 
     source: str
@@ -31,6 +32,7 @@ class Proposal:
     parent: int | None = None
     tokens: int = 0
     dollars: float | None = 0.0
+    repairs: int | None = None
 
 
 @dataclass(frozen=True)

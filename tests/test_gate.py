@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_autoresearch.gate import GateError, check_source, fingerprint
+from mlx_autoresearch.gate import GateError, check_source, fingerprint, fingerprint_or_none
 
 SOURCE = (Path(__file__).resolve().parent.parent / "train_mlx.py").read_text(encoding="utf-8")
 
@@ -50,3 +50,40 @@ def test_other_machines_columns_do_not_count() -> None:
     other = SOURCE.replace(row, "DEPTH = (4, 5, 6, 8)[M]")
     assert fingerprint(other, 0) == fingerprint(SOURCE, 0) != fingerprint(other, 1)
     assert fingerprint(SOURCE.replace(row, "DEPTH = 4"), 0) == fingerprint(SOURCE, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import math\n", "import math\nimport os.path as p\nfrom sys import path\n"),
+        ("import math\n", "import math\nTABLE_OF_NOTHING = (1, 2)\n"),
+        ("import math\n", "import math\n\n\ndef unread(x):\n    return unread(x - 1)\n\n\nclass Unread:\n    x = 1\n"),
+        ("    clock = Clock()\n", "    clock: Clock = Clock()\n    nothing_at_all = 3\n"),
+        ("def check_loss(loss: float, step: int) -> None:", "def check_loss(loss, step):"),
+        ("from __future__ import annotations\n", ""),
+    ],
+)
+def test_what_nothing_reads_does_not_count(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert fingerprint(SOURCE.replace(old, new), 0) == fingerprint(SOURCE, 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    clock = Clock()\n", "    clock = Clock()\n    ignored = mx.random.seed(7)\n"),  # a call may do something
+        ("import math\n", "import math\nmx.random.seed(7)\n"),
+        ("    step += 1\n", "    step += 2\n"),
+        ("@softcapped_cross_entropy.vjp\n", "@softcapped_cross_entropy.jvp\n"),  # nobody calls it by name
+        ("return norm(x)\n", "return x\n"),
+    ],
+)
+def test_what_may_change_something_counts(old: str, new: str) -> None:
+    assert old in SOURCE
+    assert fingerprint(SOURCE.replace(old, new), 0) != fingerprint(SOURCE, 0)
+
+
+def test_a_program_that_reads_by_name_keeps_everything() -> None:
+    reading = SOURCE.replace("import math\n", "import math\nprint(globals()['WIDTH'])\n")
+    unread = reading.replace("import math\n", "import math\nextra = 1\n")
+    assert fingerprint(reading, 0) != fingerprint(unread, 0) and fingerprint_or_none("def :", 0) is None

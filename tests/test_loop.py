@@ -17,8 +17,10 @@ from rich.console import Console
 from small_project import make_project, small_source
 from waiting import wait_until
 
+from mlx_autoresearch import briefings
 from mlx_autoresearch import loop as loop_module
-from mlx_autoresearch.agents import Briefing
+from mlx_autoresearch.agents.briefing import Briefing
+from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night, RunIdentity
@@ -26,6 +28,9 @@ from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.thinking import DirectThinking, Researcher
+from mlx_autoresearch.timeline import Timeline
+from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
 
 IDENTITY = RunIdentity("simple", "f" * 64, 300.0, "a machine", "1", 256)
 
@@ -67,10 +72,14 @@ class Script:
     """An agent that proposes what it is told, one edit of the incumbent's file after the other."""
 
     name = "script"
+    thinks_ahead = False
 
     def __init__(self, edits: list[Callable[[str], str]]):
         self.edits = iter(edits)
         self.briefings: list[Briefing] = []
+
+    def close(self) -> None:
+        pass
 
     def propose(self, briefing: Briefing) -> Proposal:
         self.briefings.append(briefing)
@@ -85,7 +94,7 @@ def rate(value: float) -> Callable[[str], str]:
 
 
 def mark(words: str) -> Callable[[str], str]:
-    return lambda source: source.replace("import math\n", f"import math\n\nmarked = {words!r}\n")
+    return lambda source: source.replace("import math\n", f"import math\n\nassert {words!r}\n")
 
 
 def make_loop(
@@ -93,12 +102,25 @@ def make_loop(
 ) -> Loop:
     root.mkdir(exist_ok=True)
     (root / "tokenizer").write_text("{}")
-    dataset = SimpleNamespace(tokenizer_file=lambda vocab_size: root / "tokenizer")
+    splits = {"train": {"text_bytes": 4, "tokens": {str(size): 1 for size in VOCAB_SIZES}}}
+    dataset = SimpleNamespace(tokenizer_file=lambda vocab_size: root / "tokenizer", manifest={"splits": splits})
     night = Night.open(root, IDENTITY)
     terminal = Terminal(Console(file=io.StringIO(), width=200))
-    laboratory = laboratory or MadeUpLaboratory()
-    limits = Limits(len(edits) if experiments is None else experiments)
-    return Loop(night, laboratory, dataset, Script(edits), None, terminal, limits, machine_class=0)
+    agent, timeline = Script(edits), Timeline(root / "timeline.jsonl")
+    return Loop(
+        night=night,
+        laboratory=laboratory or MadeUpLaboratory(),
+        dataset=dataset,
+        agent=agent,
+        thinking=DirectThinking(Researcher(agent, terminal.say, timeline)),
+        stand_in=Script([rate(0.3 + 0.01 * number) for number in range(20)]),
+        branch=None,
+        terminal=terminal,
+        timeline=timeline,
+        briefer=Briefer(night, dataset, "a machine", 0, 300.0),
+        limits=Limits(len(edits) if experiments is None else experiments),
+        machine_class=0,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +130,7 @@ def small_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "train_mlx.py").write_text(small_source())
     (project / "program.md").write_text("the program")
     monkeypatch.setattr(loop_module, "PROJECT", project)
+    monkeypatch.setattr(briefings, "PROJECT", project)
 
 
 def statuses(loop: Loop) -> list[str]:
@@ -118,21 +141,65 @@ def shown(loop: Loop) -> str:
     return loop.terminal.console.file.getvalue()
 
 
-def test_baseline_keep_discard_crash_and_duplicate(tmp_path: Path) -> None:
-    edits = [rate(0.3), rate(0.045), mark("fails in smoke"), mark("fails in training"), rate(0.3), lambda s: "def :"]
+def test_baseline_discard_inconclusive_and_crashes(tmp_path: Path) -> None:
+    edits = [rate(0.3), rate(0.045), mark("fails in smoke"), mark("fails in training")]
     noise = iter([0.0, 0.0001, *[0.0] * 100])
     laboratory = MadeUpLaboratory(noise)
     loop = make_loop(tmp_path / "night", edits, laboratory)
     loop.run()
-    assert statuses(loop) == [KEEP, DISCARD, INCONCLUSIVE, CRASH, CRASH, CRASH, CRASH]
+    assert statuses(loop) == [KEEP, DISCARD, INCONCLUSIVE, CRASH, CRASH]
     sentences = [experiment.verdict.sentence for experiment in loop.night.experiments]
     assert "smoke" in sentences[3] and "the loss is nan" in sentences[4]
-    assert "same program as experiment 1" in sentences[5] and "not valid Python" in sentences[6]
     assert laboratory.runs[:3] == [("0000", 1), ("0000", 2), ("0001", 1)]
     table = (tmp_path / "night" / "results.tsv").read_text().splitlines()
-    assert len(table) == 8 and "0.000000" not in (tmp_path / "night" / "results.tsv").read_text()
+    assert len(table) == 6 and "0.000000" not in (tmp_path / "night" / "results.tsv").read_text()
     assert [entry.status for entry in loop.agent.briefings[-1].history] == statuses(loop)[:-1]
     assert loop.agent.briefings[0].program == "the program" and "an edit" in shown(loop)
+
+
+def test_duplicates_and_broken_files_cost_no_run_and_something_else_is_tried(tmp_path: Path) -> None:
+    edits = [rate(0.9), rate(0.9), lambda source: "def :", lambda source: source + "unread = 1\n"]
+    loop = make_loop(tmp_path / "night", edits, experiments=4)
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, DISCARD, DISCARD, DISCARD]
+    agents = [experiment.proposal.agent for experiment in loop.night.experiments]
+    assert agents == ["person", "script", "script", "script", "script"]
+    words = shown(loop)
+    assert "The same program was tried before, as experiment 1" in words and "not valid Python" in words
+    assert "changes nothing that the program reads" in words
+    # While nobody has a proposal the incumbent is measured again, and only then the stand-in proposes.
+    assert len(loop.night.experiments[0].runs) == loop_module.IDLE_RUNS
+    stand_in = [experiment.source for experiment in loop.night.experiments[2:]]
+    assert stand_in[0] == rate(0.3)(loop.night.experiments[0].source)
+
+
+def test_a_proposal_for_an_older_incumbent_is_carried_over_or_dropped(tmp_path: Path) -> None:
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.5)(baseline.read_text()))
+    old = baseline.read_text()
+    loop = make_loop(tmp_path / "night", [rate(0.05)])
+    loop.laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
+    loop.run()
+    assert loop.night.incumbent().number == 1
+    briefing = loop._briefing()
+    elsewhere = Proposal(write_knobs(old, {"WARMDOWN": 0.3}, 0), "another knob", agent="script", parent=0)
+    fitted = loop._fitted(elsewhere, briefing)
+    assert fitted.parent == 1
+    assert {name: read_knobs(fitted.source, 0)[name].value for name in ("MATRIX_LR", "WARMDOWN")} == {
+        "MATRIX_LR": 0.05,
+        "WARMDOWN": 0.3,
+    }
+    assert loop._fitted(Proposal(rate(0.07)(old), "the same knob", agent="script", parent=0), briefing) is None
+    assert "does not fit the file of experiment 1" in shown(loop)
+
+
+def test_a_crash_comes_back_to_its_author_for_at_most_two_repairs(tmp_path: Path) -> None:
+    edits = [mark(f"fails in training {number}") for number in range(5)]
+    loop = make_loop(tmp_path / "night", edits)
+    loop.run()
+    repairs = [briefing.repair for briefing in loop.agent.briefings]
+    assert repairs == [None, 1, 2, None, 4]
+    assert [experiment.proposal.repairs for experiment in loop.night.experiments[1:]] == repairs
 
 
 def test_real_gain_is_kept_with_test_score_and_becomes_the_incumbent(tmp_path: Path) -> None:

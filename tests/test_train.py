@@ -170,7 +170,7 @@ def train(module: ModuleType, steps: int, accumulation: int = 1) -> list[float]:
         tokens = random_tokens(8, 65, seed=number % 4)
         rows = 8 // accumulation
         parts = [tokens[i * rows : (i + 1) * rows] for i in range(accumulation)]
-        loss = step([(part[:, :-1], part[:, 1:]) for part in parts], mx.array(1.0))
+        loss, _ = step([(part[:, :-1], part[:, 1:]) for part in parts], mx.array(1.0))
         mx.eval(loss, model.state, optimizer.state)
         losses.append(loss.item())
     return losses
@@ -193,6 +193,22 @@ def test_every_parameter_is_trained() -> None:
         mx.eval(step([(tokens[:, :-1], tokens[:, 1:])], mx.array(1.0)), model.state, optimizer.state)
     for name, weight in tree_flatten(model.parameters()):
         assert np.abs(np.array(weight) - before[name]).max() > 0, name
+
+
+def test_norms_are_those_of_the_gradients_and_of_the_update() -> None:
+    module = load()
+    model = module.build_model()
+    before = {name: np.array(weight) for name, weight in tree_flatten(model.parameters())}
+    optimizer = module.Optimizer(dict(tree_flatten(model.trainable_parameters())))
+    tokens = random_tokens(8, 65, seed=0)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    gradients = nn.value_and_grad(model, module.loss_function)(model, inputs, targets)[1]
+    gradient_norm = np.sqrt(sum(np.square(np.array(g, dtype=np.float64)).sum() for _, g in tree_flatten(gradients)))
+    _, norms = module.make_step(model, optimizer)([(inputs, targets)], mx.array(1.0))
+    mx.eval(norms, model.state)
+    moved = [np.array(weight, dtype=np.float64) - before[name] for name, weight in tree_flatten(model.parameters())]
+    update_norm = np.sqrt(sum(np.square(difference).sum() for difference in moved))
+    np.testing.assert_allclose(np.array(norms), [gradient_norm, update_norm], rtol=1e-3)
 
 
 def test_accumulation_equals_one_large_batch() -> None:

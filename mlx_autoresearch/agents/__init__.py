@@ -97,12 +97,16 @@ class AgentOptions:
 
 @dataclass(frozen=True)
 class AgentKind:
-    """An agent that can be chosen: what it is, in a few words, and how it is made.
+    """An agent that can be chosen.
 
-    `make` raises AgentUnusableError where something that it can't do without is missing.
+    Attributes:
+        summary: what it is, in a few words.
+        options: names of the fields of `AgentOptions` that it heeds.
+        make: makes it; raises AgentUnusableError where something that it can't do without is missing.
     """
 
     summary: str
+    options: tuple[str, ...]
     make: Callable[[AgentOptions], Agent]
 
 
@@ -149,15 +153,19 @@ def _make_search(options: AgentOptions) -> Agent:
 
 
 AGENTS: dict[str, AgentKind] = {
-    "anthropic": AgentKind("Claude through Anthropic's API, or any server that speaks /v1/messages", _make_anthropic),
-    "claude": AgentKind("Claude Code, with a subscription or a key", _make_claude),
-    "codex": AgentKind("Codex, with a subscription or a key", _make_codex),
-    "command": AgentKind("any command line that edits a file: --command", _make_command),
-    "chat": AgentKind("any server that speaks /v1/chat/completions: --base-url", _make_chat),
-    "local": AgentKind("an mlx-lm model on this Mac, no network at all", _make_local),
-    "search": AgentKind("Optuna over the knobs and a catalogue of edits: no network, no key", _make_search),
+    "anthropic": AgentKind(
+        "Claude through Anthropic's API, or another server of /v1/messages",
+        ("model", "effort", "base_url"),
+        _make_anthropic,
+    ),
+    "claude": AgentKind("Claude Code, with a subscription or a key", ("model", "effort"), _make_claude),
+    "codex": AgentKind("Codex, with a subscription or a key", ("model", "effort"), _make_codex),
+    "command": AgentKind("a command line that edits a file", ("command",), _make_command),
+    "chat": AgentKind("any server of /v1/chat/completions", ("model", "effort", "base_url"), _make_chat),
+    "local": AgentKind("an mlx-lm model on this machine, no network", ("model",), _make_local),
+    "search": AgentKind("Optuna over the knobs and a catalogue of edits, no network and no key", (), _make_search),
 }
-"""The agents by name, the best first as far as this machine can have them."""
+"""The agents by name."""
 
 KEY_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
@@ -173,17 +181,27 @@ def best_available() -> tuple[str, str]:
     return "search", "no key is set, and neither claude nor codex is installed"
 
 
-def choose_agent(name: str | None, options: AgentOptions) -> tuple[Agent, str]:
-    """The agent of this name, or the best one available, and a sentence that says which it is and why.
-
-    Args:
-        name: a name in `AGENTS`, or None for the best available.
-        options: what the person chose about it.
+def choose_agent(name: str | None) -> tuple[str, str]:
+    """Name of the agent asked for, or of the best one available, and a sentence that says which it is and why.
 
     Raises:
-        AutoresearchError: there is no agent of this name, or something that it needs is missing.
+        AutoresearchError: there is no agent of this name.
     """
     if name is not None and name not in AGENTS:
         raise AutoresearchError(f"There is no agent named {name!r}; choose one of: {', '.join(AGENTS)}")
     chosen, why = (name, "chosen by name") if name else best_available()
-    return AGENTS[chosen].make(options), f"{chosen} ({AGENTS[chosen].summary}): {why}"
+    return chosen, f"{chosen} ({AGENTS[chosen].summary}): {why}"
+
+
+def make_agent(name: str, options: AgentOptions) -> Agent:
+    """The agent of this name.
+
+    Raises:
+        AutoresearchError: something that it needs is missing, or an option is not for it.
+    """
+    chosen = {option: getattr(options, option) for option in ("model", "effort", "base_url", "command")}
+    unused = [option for option, value in chosen.items() if value is not None and option not in AGENTS[name].options]
+    if unused:
+        flags = " and ".join("--" + option.replace("_", "-") for option in unused)
+        raise AutoresearchError(f"{flags} can't be used with the agent {name}; choose another one with --agent")
+    return AGENTS[name].make(options)

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from mlx_autoresearch import experiment as running
-from mlx_autoresearch.history import Experiment, Night, one_line
+from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
+from mlx_autoresearch.text import one_line
 
 LOG_WIDTH = 200
 

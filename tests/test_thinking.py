@@ -1,0 +1,196 @@
+"""Thinking ahead: the queue is filled while something else runs, and whatever goes wrong with an agent is contained."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_project import small_source
+from waiting import wait_until
+
+from mlx_autoresearch import thinking
+from mlx_autoresearch.agents import (
+    AgentUnavailableError,
+    AgentUnusableError,
+    NoProposalError,
+    SpendingLimitError,
+)
+from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.knobs import write_knobs
+from mlx_autoresearch.proposals import ProposalQueue
+from mlx_autoresearch.records import CRASH, KEEP, Proposal
+from mlx_autoresearch.thinking import QUEUE_LENGTH, DirectThinking, Researcher, ThinkingAhead
+from mlx_autoresearch.timeline import Timeline, read_spans
+
+SOURCE = small_source()
+
+
+def edited(rate: float) -> str:
+    return write_knobs(SOURCE, {"MATRIX_LR": rate}, 0)
+
+
+class Script:
+    """Does what it is told, one thing for each question."""
+
+    name = "script"
+    thinks_ahead = True
+
+    def __init__(self, acts: list):
+        self.acts, self.briefings, self.closed = iter(acts), [], threading.Event()
+
+    def propose(self, briefing: Briefing) -> Proposal:
+        self.briefings.append(briefing)
+        act = next(self.acts)
+        if isinstance(act, Exception):
+            raise act
+        source = act(briefing) if callable(act) else edited(act)
+        return Proposal(source, f"edit {len(self.briefings)}", agent=self.name, parent=briefing.incumbent)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def briefing(**changes: object) -> Briefing:
+    history = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, 1.0)]
+    facts = {"incumbent": 0, "incumbent_bpb": 1.0, "noise": 0.01, "history": history, "machine_class": 0}
+    return Briefing(program="", source=SOURCE, budget_seconds=300.0, **{**facts, **changes})
+
+
+def researcher(tmp_path: Path, acts: list) -> tuple[Researcher, list[str]]:
+    said: list[str] = []
+    return Researcher(Script(acts), said.append, Timeline(tmp_path / "timeline.jsonl")), said
+
+
+@pytest.fixture
+def ahead(tmp_path: Path) -> Callable[[list], tuple[ThinkingAhead, Script, list[str]]]:
+    started: list[ThinkingAhead] = []
+
+    def start(acts: list) -> tuple[ThinkingAhead, Script, list[str]]:
+        asked, said = researcher(tmp_path, acts)
+        started.append(ThinkingAhead(asked, ProposalQueue(tmp_path / "queue")))
+        return started[-1], asked.agent, said
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def test_the_queue_is_filled_ahead_and_no_further(ahead: Callable) -> None:
+    one, agent, _ = ahead([0.05, 0.06, 0.07, 0.08])
+    one.brief(briefing())
+    assert wait_until(lambda: len(agent.briefings) == QUEUE_LENGTH, 5)
+    time.sleep(0.05)
+    assert len(agent.briefings) == QUEUE_LENGTH
+    assert [proposal.description for proposal in agent.briefings[1].waiting] == ["edit 1"]
+    first = one.take(briefing())
+    assert first.description == "edit 1" and first.repairs is None
+    one.done_with(first)
+    assert wait_until(lambda: len(agent.briefings) == QUEUE_LENGTH + 1, 5)
+    assert one.take(briefing()).description == "edit 2"
+
+
+def test_thinking_overlaps_with_what_the_caller_does(ahead: Callable, tmp_path: Path) -> None:
+    def slowly(briefing: Briefing) -> str:
+        time.sleep(0.3)
+        return edited(0.05)
+
+    one, _, _ = ahead([slowly, NoProposalError("x"), NoProposalError("x"), NoProposalError("x")])
+    one.brief(briefing())
+    time.sleep(0.5)  # the machine trains
+    started = time.monotonic()
+    assert one.take(briefing()) is not None and time.monotonic() - started < 0.1
+
+
+def test_an_agent_that_is_out_is_waited_for_without_holding_anything_up(
+    ahead: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thinking, "FIRST_PAUSE_SECONDS", 0.2)
+    one, agent, said = ahead([AgentUnavailableError("529 overloaded"), 0.05, 0.06])
+    one.brief(briefing())
+    assert wait_until(lambda: bool(said), 5)
+    assert "can't be reached (529 overloaded)" in said[0] and "0 s" in said[0]
+    started = time.monotonic()
+    assert one.take(briefing()) is None and time.monotonic() - started < 0.2
+    assert wait_until(lambda: len(agent.briefings) == 3, 5)
+    assert one.take(briefing()).description == "edit 2"
+
+
+def test_pauses_double_up_to_a_bound_and_retry_after_is_heeded(tmp_path: Path) -> None:
+    outages = [AgentUnavailableError("no network")] * 9
+    asked, _ = researcher(tmp_path, [*outages, AgentUnavailableError("limit", retry_after=7200.0), 0.05])
+    pauses = []
+    for _ in range(10):
+        assert asked.ask(briefing()) is None
+        pauses.append(round(asked.pause_seconds()))
+    assert pauses == [20, 40, 80, 160, 320, 600, 600, 600, 600, 3600]
+    assert asked.ask(briefing()).description == "edit 11"
+    spans = read_spans(tmp_path / "timeline.jsonl")
+    assert [span["outcome"] for span in spans] == ["unavailable"] * 10 + ["proposal"]
+
+
+def test_what_only_a_person_can_mend_stops_the_night_while_the_person_is_there(ahead: Callable) -> None:
+    one, _, _ = ahead([AgentUnusableError("the key is wrong")])
+    one.brief(briefing())
+    with pytest.raises(AgentUnusableError, match="the key is wrong"):
+        for _ in range(100):
+            one.check()
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AgentUnusableError("credit is used up"), "credit is used up"),
+        (SpendingLimitError("$5.00 of the $5.00 allowed by --max-usd are spent"), "--max-usd"),
+        (KeyError("a fault"), "KeyError"),
+    ],
+)
+def test_later_the_agent_is_retired_and_the_night_goes_on(tmp_path: Path, error: Exception, words: str) -> None:
+    asked, said = researcher(tmp_path, [0.05, error])
+    direct = DirectThinking(asked)
+    assert direct.take(briefing()) is not None
+    assert direct.take(briefing()) is None and words in asked.retired
+    assert direct.take(briefing()) is None and len(asked.agent.briefings) == 2
+    assert "goes on with the search agent" in said[-1]
+
+
+def test_an_agent_with_nothing_left_says_so(tmp_path: Path) -> None:
+    asked, _ = researcher(tmp_path, [AutoresearchError("everything was tried")])
+    with pytest.raises(AutoresearchError, match="everything was tried"):
+        DirectThinking(asked).take(briefing())
+
+
+def test_fruitless_answers_lead_to_a_pause(tmp_path: Path) -> None:
+    asked, said = researcher(tmp_path, [lambda b: b.source, lambda b: "def :", NoProposalError("no idea"), 0.05])
+    for _ in range(3):
+        assert asked.ask(briefing()) is None
+    assert "exactly the file you were given" in said[0] and "not valid Python" in said[1] and "no idea" in said[2]
+    assert asked.pause_seconds() > 0
+
+
+def test_a_repair_is_asked_for_once_and_marked(tmp_path: Path) -> None:
+    broken = edited(0.9)
+    history = [*briefing().history, HistoryEntry(1, 0, broken, "too fast", CRASH, None, "the loss is nan")]
+    wanted = briefing(history=history, repair=1)
+    asked, _ = researcher(tmp_path, [lambda b: b.base, 0.05, 0.06])
+    assert asked.ask(wanted) is None  # unchanged: given up
+    assert asked.ask(wanted).repairs is None and asked.agent.briefings[1].repair is None
+    again, _ = researcher(tmp_path, [0.07])
+    assert again.ask(wanted).repairs == 1
+
+
+def test_closing_ends_the_thread(ahead: Callable) -> None:
+    def until_closed(briefing: Briefing) -> str:
+        agent.closed.wait(10)
+        raise AgentUnavailableError("closed")
+
+    one, agent, _ = ahead([until_closed])
+    one.brief(briefing())
+    assert wait_until(lambda: bool(agent.briefings), 5)
+    started = time.monotonic()
+    one.close()
+    assert time.monotonic() - started < 2 and not one._thread.is_alive()
