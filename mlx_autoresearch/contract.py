@@ -29,6 +29,9 @@ CURVE_FILE = "curve.jsonl"
 RECENT_STEPS = 8
 """Steps whose mean duration tells how long the next one will take."""
 
+STEPS_UNDER_WAY = 2
+"""Steps that may not be finished when the last one is decided on."""
+
 CALLS_BEFORE_STEADY = 2
 """Calls of `Clock.running` whose steps are not representative: the first step compiles."""
 
@@ -92,7 +95,8 @@ class Clock:
     def running(self) -> bool:
         """Whether there is time for one more step; call it once before every optimizer step.
 
-        False once the budget is spent, or when a step as long as the last ones would overrun it.
+        False once the budget is spent, or when a step as long as the last ones would overrun it. The one before it
+        may still be under way, because a loss is read a step late: so there must be time for two.
         """
         now = self.elapsed()
         if self._calls >= CALLS_BEFORE_STEADY:
@@ -102,7 +106,7 @@ class Clock:
         if self._smoke:
             return self._calls <= SMOKE_STEPS
         next_step = sum(self._recent) / len(self._recent) if self._recent else 0.0
-        running = now < self._budget and now + next_step <= self._budget
+        running = now < self._budget and now + STEPS_UNDER_WAY * next_step <= self._budget
         if self._ranks > 1:
             running, self._common_progress = self._of_first_process(running, min(1.0, now / self._budget))
         return running

@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mlx_autoresearch import blas, machine, paths
+from mlx_autoresearch.agents import best_available
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.launch import launch_command
@@ -211,12 +212,12 @@ def check_git(project: Path) -> Check:
     return Check("git", OK, f"{version}, commits as {user}")
 
 
-def check_key(is_set: bool) -> Check:
-    """Whether ANTHROPIC_API_KEY is set; its value is nobody's business here."""
-    if is_set:
-        return Check("API key", OK, "ANTHROPIC_API_KEY is set")
-    found = "ANTHROPIC_API_KEY is not set; the search agent needs none"
-    return Check("API key", WARNING, found, "export ANTHROPIC_API_KEY=... to let a language model propose edits")
+def check_researcher(name: str, why: str) -> Check:
+    """The agent that the loop takes by itself, from `agents.best_available`; keys are looked at, never shown."""
+    if name != "search":
+        return Check("researcher", OK, f"{name}: {why}")
+    fix = "export ANTHROPIC_API_KEY=..., or --agent local; see python -m mlx_autoresearch.loop --help"
+    return Check("researcher", WARNING, f"the search agent: {why}", fix)
 
 
 def check_power(ac_power: bool | None, low_power: bool | None, thermal: int | None) -> Iterator[Check]:
@@ -242,8 +243,8 @@ def all_checks() -> Iterator[Check]:
     yield check_dataset(paths.data_root())
     yield check_disk(paths.runs_root())
     yield check_git(paths.PROJECT)
-    yield check_key(bool(os.environ.get("ANTHROPIC_API_KEY")))
-    found = "none yet: edits run with your own rights; the search agent only changes knobs"
+    yield check_researcher(*best_available())
+    found = "none yet: edits run with your own rights; those of the search agent come from this project"
     yield Check("sandbox", WARNING, found, "let only agents that you trust propose edits")
     yield from check_power(machine.on_ac_power(), machine.low_power_mode(), machine.thermal_level())
 

@@ -54,6 +54,7 @@ MODEL_FILES = ("model.mlxfn", "model.safetensors")
 RESULTS_COLUMNS = (
     *("commit", "val_bpb", "memory_gb", "status", "description"),
     *("experiment", "test_bpb", "interval", "runs", "steps", "tokens_M", "parameters_M", "seconds", "agent"),
+    *("llm_tokens", "usd"),
 )
 UNKNOWN_DESCRIPTION = "(unknown: proposal.json is damaged)"
 
@@ -477,6 +478,8 @@ def _results_row(experiment: Experiment) -> dict[str, str]:
         "parameters_M": _number(_mean([run.parameters for run in scored]), ".2f", 1e6),
         "seconds": _number(math.fsum(seconds) if seconds else None, ".0f"),
         "agent": experiment.proposal.agent,
+        "llm_tokens": str(experiment.proposal.tokens),
+        "usd": "unknown" if experiment.proposal.dollars is None else f"{experiment.proposal.dollars:.4f}",
     }
 
 

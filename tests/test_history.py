@@ -346,10 +346,11 @@ def test_results_rows(root: Path) -> None:
         "commit": "0123456", "val_bpb": "1.400000", "memory_gb": "3.0", "status": "keep", "description": "an edit",
         "experiment": "0002", "test_bpb": "", "interval": "0.010000", "runs": "2", "steps": "100",
         "tokens_M": "2.50", "parameters_M": "1.25", "seconds": "621", "agent": "",
+        "llm_tokens": "0", "usd": "0.0000",
     }  # fmt: skip
     assert crashed == dict.fromkeys(RESULTS_COLUMNS, "") | {
         "status": "crash", "description": "tab here and 'there", "experiment": "0003", "runs": "0", "seconds": "12",
-        "agent": "search",
+        "agent": "search", "llm_tokens": "0", "usd": "0.0000",
     }  # fmt: skip
     assert "0.000000" not in (root / "results.tsv").read_text()
 

@@ -56,7 +56,7 @@ def changing_text(briefing: Briefing, budget_characters: int = 60_000) -> str:
 
 def experiment_text(entry: HistoryEntry, bytes_per_token: Mapping[int, float] | None = None) -> str:
     """Everything about one experiment, for an agent that asks for it."""
-    lines = [f"## Experiment {entry.number}: {one_line(entry.description)}", "", _outcome(entry)]
+    lines = [f"## Experiment {entry.number}: {shortened(entry.description, 300)}", "", _outcome(entry)]
     if entry.hypothesis:
         lines.append(f"Hypothesis: {shortened(entry.hypothesis, 500)}")
     if entry.expected:
@@ -116,7 +116,8 @@ def _repair(briefing: Briefing) -> str:
     lines = [
         "# Your task: mend an edit that failed",
         "",
-        f"Experiment {entry.number} ({shortened(entry.description, 200)}) gave no score. {one_line(entry.reason)}",
+        f"Experiment {entry.number} ({shortened(entry.description, 200)}) gave no score.",
+        shortened(entry.reason, 1000),
         "Mend the mistake and keep the idea; if the idea itself can't work, say so in the description and propose its "
         "nearest working form. The file you edit is that of the failed experiment, which is this one:",
         "",
@@ -209,7 +210,7 @@ def _interpolated(points: list[tuple[float, float]], where: float) -> float:
 
 def _outcome(entry: HistoryEntry) -> str:
     score = "no score" if entry.val_bpb is None else f"val_bpb {entry.val_bpb:.4f}{_plus_minus(entry.interval)}"
-    return f"{entry.status}, {score}. {one_line(entry.reason)}"
+    return f"{entry.status}, {score}. {shortened(entry.reason, 600)}"
 
 
 def _measurements(entry: HistoryEntry) -> Iterator[str]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from mlx_autoresearch import experiment as running
 from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
+from mlx_autoresearch.spending import Cost, cost_text
 from mlx_autoresearch.text import one_line
 
 LOG_WIDTH = 200
@@ -64,7 +65,9 @@ class Terminal:
         verdict = experiment.verdict
         style = STYLES.get(verdict.status, "")
         line = f"{experiment.number:04d}  {verdict.status:<12} {score_text(experiment):<20} {gain_text(experiment):<9}"
-        self.console.print(f"[{style}]{line}[/]" if style else line, plain(experiment.proposal.description))
+        proposal = experiment.proposal
+        cost = f" ({cost_text(Cost(proposal.tokens, proposal.dollars))})" if proposal.tokens else ""
+        self.console.print(f"[{style}]{line}[/]" if style else line, plain(proposal.description + cost))
         if verdict.status == CRASH:
             self.console.print(f"      {plain(verdict.sentence)}", style="dim")
 
