@@ -503,6 +503,10 @@ def main() -> int:
     root = runs_root() / tag
     seed = zlib.crc32(tag.encode())  # another night searches elsewhere
     limits = SpendingLimits(arguments.max_usd, arguments.max_tokens)
+    if agent_name == "command" and limits != SpendingLimits():
+        raise AutoresearchError(
+            "--max-usd and --max-tokens can't be kept with --agent command: nobody counts its tokens."
+        )
     ledger = Ledger(root / SPENDING_FILE, known_prices(), limits)
     choice = (arguments.model, arguments.effort, arguments.base_url, arguments.command)
     agent = make_agent(agent_name, AgentOptions(ledger, seed, *choice))

@@ -18,7 +18,7 @@ class Proposal:
         hypothesis: why it should help.
         expected: the effect the agent predicts.
         agent: which agent proposed it ("search", "person", ...).
-        parent: number of the experiment whose file was edited; None for the baseline.
+        parent: number of the incumbent that it changes, also where it mends a failed one; None for the baseline.
         tokens: language-model tokens it cost.
         dollars: what it cost; None when unknown.
         repairs: number of the failed experiment that it mends; None for a new idea.

@@ -28,13 +28,18 @@ CURVE_SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of a run's time at which the learning curve is told."""
 
 
+def program_text(briefing: Briefing) -> str:
+    """program.md and the person's ideas: for agents that get the file itself in another way."""
+    text = briefing.program[:PROGRAM_CHARACTERS].strip()
+    if briefing.ideas.strip():
+        text += "\n\n# Ideas of the person you work for\n\n" + briefing.ideas[:IDEAS_CHARACTERS].strip()
+    return text
+
+
 def stable_text(briefing: Briefing) -> str:
     """program.md, the person's ideas, and the incumbent's file: equal for every briefing until one of them changes."""
-    sections = [briefing.program[:PROGRAM_CHARACTERS].strip()]
-    if briefing.ideas.strip():
-        sections.append("# Ideas of the person you work for\n\n" + briefing.ideas[:IDEAS_CHARACTERS].strip())
-    sections.append(f"# train_mlx.py as it is in the incumbent, experiment {briefing.incumbent}\n\n{briefing.source}")
-    return "\n\n".join(sections)
+    heading = f"# train_mlx.py as it is in the incumbent, experiment {briefing.incumbent}"
+    return f"{program_text(briefing)}\n\n{heading}\n\n{briefing.source}"
 
 
 def changing_text(briefing: Briefing, budget_characters: int = 60_000) -> str:
