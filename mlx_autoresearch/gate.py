@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import unread_knobs
+from mlx_autoresearch.syntax import parse
 
 ALLOWED_IMPORTS = frozenset({"prepare", "mlx", "numpy"}) | frozenset(sys.stdlib_module_names)
 
@@ -29,7 +30,7 @@ def check_source(source: str) -> None:
     if len(source) > SIZE_LIMIT:
         raise GateError(f"train_mlx.py has {len(source):,} characters; {SIZE_LIMIT:,} is the limit.")
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise GateError(f"train_mlx.py is not valid Python{line}: {getattr(error, 'msg', None) or error}.") from None
@@ -70,7 +71,7 @@ def fingerprint(source: str, machine_class: int) -> str:
     Raises:
         SyntaxError: the source does not parse.
     """
-    tree = _PickColumn(machine_class).visit(ast.parse(source))
+    tree = _PickColumn(machine_class).visit(parse(source))
     tree = _WithoutAnnotations().visit(tree)
     for node in ast.walk(tree):
         for name in ("body", "orelse", "finalbody"):

@@ -160,6 +160,7 @@ class Loop:
             fitting = self._fitted(proposal, replace(briefing, repair=None))
             if fitting is not None:
                 experiment = self.night.add(fitting)
+                self.thinking.brief(self._briefing())  # before it leaves the queue, or it could be proposed again
                 self.thinking.done_with(proposal)
                 return experiment
             self.thinking.done_with(proposal)

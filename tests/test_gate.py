@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,10 @@ def test_a_program_that_reads_by_name_keeps_everything() -> None:
     reading = SOURCE.replace("import math\n", "import math\nprint(globals()['WIDTH'])\n")
     unread = reading.replace("import math\n", "import math\nextra = 1\n")
     assert fingerprint(reading, 0) != fingerprint(unread, 0) and fingerprint_or_none("def :", 0) is None
+
+
+def test_threads_may_parse_at_once() -> None:
+    """Without the lock this raises SystemError on Python 3.11.7."""
+    sources = [SOURCE.replace("step += 1", f"step += {number}") for number in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda source: fingerprint(source, 0), sources))) == len(sources)

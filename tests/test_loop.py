@@ -304,9 +304,13 @@ def test_bad_numbers_get_a_sentence(arguments: list[str], capsys: pytest.Capture
     assert "is not a number above zero" in capsys.readouterr().err
 
 
+UNCOMPILED = {"MLX_DISABLE_COMPILE": "1"}
+"""Small models train well enough without compiled kernels, and every new program would call g++ for half a minute."""
+
+
 def run_real_loop(project: Path, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "mlx_autoresearch.loop", "--agent", "search", "--tag", "t", "--budget", "3"]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(project)}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(project), **UNCOMPILED}
     return subprocess.Popen(
         [*command, *arguments],
         cwd=project,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from mlx_autoresearch.syntax import parse
+
 
 @lru_cache(maxsize=1024)
 def parts(source: str) -> dict[str, str]:
@@ -13,7 +15,7 @@ def parts(source: str) -> dict[str, str]:
     Empty for a text that does not parse.
     """
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     found: dict[str, str] = {}
