@@ -44,11 +44,13 @@ from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cos
 from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
 
 SLEPT_SECONDS = 5.0
 """A run during which the machine slept longer than this is void and repeated."""
+
+LOG_FILE = "loop.log"
 
 CRASHES_IN_A_ROW = 20
 """So many failures one after the other mean that something other than the edits is wrong."""
@@ -514,6 +516,7 @@ def main() -> int:
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
     with NightLock(root), machine.keep_awake(), closing(agent):
+        terminal.log_to(root / LOG_FILE)
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
         for note in (*opening.notes, *night.damage):

@@ -278,9 +278,13 @@ def test_run_that_slept_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_hostile_description_formats_nothing(tmp_path: Path) -> None:
     loop = make_loop(tmp_path / "night", [rate(0.5)])
+    loop.terminal.log_to(tmp_path / "loop.log")
     loop.agent.propose = lambda briefing: Proposal(rate(0.5)(briefing.source), "[bold]x[/] \x1b[31mred", parent=0)
     loop.run()
     assert "[bold]x[/]" in shown(loop) and "\x1b" not in shown(loop)
+    line = (tmp_path / "loop.log").read_text().splitlines()[-1]
+    assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  0001 discard", line) and "\x1b" not in line
+    assert "[bold]x[/]" in line and "Not better" in line
 
 
 def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,16 @@
 """The night at the terminal: a bar while something runs, a line for every experiment, a table at the end.
 
-Where the output is not a terminal (a log file, a pipe) only the lines and the table appear.
+Where the output is not a terminal (a log file, a pipe) only the lines and the table appear. The lines go to
+runs/<tag>/loop.log as well, with the time: a closed terminal loses nothing.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,10 +37,21 @@ class Terminal:
         self.console = console or Console(highlight=False, soft_wrap=True, width=width)
         self._bar: Progress | None = None
         self._task = None
+        self._log: Path | None = None
+
+    def log_to(self, path: Path) -> None:
+        """Write every line from now on to the end of this file as well."""
+        self._log = path
 
     def say(self, sentence: str) -> None:
         """A plain sentence on a line of its own."""
         self.console.print(plain(sentence))
+        self._write(sentence)
+
+    def _write(self, line: str) -> None:
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {one_line(line)}\n")
 
     @contextmanager
     def showing(self, title: str) -> Iterator[None]:
@@ -68,6 +82,7 @@ class Terminal:
         proposal = experiment.proposal
         cost = f" ({cost_text(Cost(proposal.tokens, proposal.dollars))})" if proposal.tokens else ""
         self.console.print(f"[{style}]{line}[/]" if style else line, plain(proposal.description + cost))
+        self._write(f"{line} {proposal.description}{cost}: {verdict.sentence}")
         if verdict.status == CRASH:
             self.console.print(f"      {plain(verdict.sentence)}", style="dim")
 
