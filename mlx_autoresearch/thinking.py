@@ -82,7 +82,8 @@ class Researcher:
             briefing = replace(briefing, repair=None)
         with self.timeline.span("thinking", agent=self.agent.name, repairs=briefing.repair) as facts:
             proposal = self._ask(briefing, facts)
-        if proposal is None and briefing.repair is not None and not self.pause_seconds():
+        mends = proposal is not None and proposal.repairs == briefing.repair
+        if briefing.repair is not None and not mends and not self.pause_seconds():
             self._given_up.add(briefing.repair)
         return proposal
 
@@ -127,7 +128,7 @@ class Researcher:
         facts["outcome"] = "proposal"
         facts["description"] = proposal.description
         self._answered, self._failures, self._fruitless = True, 0, 0
-        return replace(proposal, repairs=briefing.repair)
+        return proposal
 
     def _pause(self, retry_after: float | None) -> None:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1))

@@ -86,7 +86,9 @@ class Script:
         edit = next(self.edits, None)
         if edit is None:
             raise AutoresearchError("nothing left")
-        return Proposal(edit(briefing.source), "an edit", agent=self.name, parent=briefing.incumbent)
+        return Proposal(
+            edit(briefing.source), "an edit", agent=self.name, parent=briefing.incumbent, repairs=briefing.repair
+        )
 
 
 def rate(value: float) -> Callable[[str], str]:

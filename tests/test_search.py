@@ -259,9 +259,10 @@ LOST = edit_of("loss", "text that is not there", "text that will not be there")
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes one kind of proposal the only usual one, or the only one after a plateau."""
+    """Makes one kind of proposal the only usual one from the start, or the only one after a plateau."""
 
     def choose(usual: str = "", stuck: str = "") -> None:
+        monkeypatch.setattr(search, "EARLY_EXPERIMENTS", 0)
         for name, kind in (("USUAL", usual), ("STUCK", stuck)):
             mix = search.Mix(float(kind == "structure"), float(kind == "combinations"), nearby=0.7)
             monkeypatch.setattr(search, name, mix)
@@ -287,6 +288,15 @@ def test_edits_of_the_catalogue_come_alone_and_once(only: Callable[..., None]) -
     assert {proposal.description for proposal in proposals[:2]} == {"change the order", "change the end"}
     assert proposals[0].hypothesis == "somebody found it"
     assert " -> " in proposals[2].description and not SORTED.is_in(proposals[2].source)  # nothing left but knobs
+
+
+def test_the_first_near_misses_are_not_combined_yet() -> None:
+    agent = SearchAgent(0, ())
+    history = [*start(), tried(1, {"RATE": 0.05}, 0.009, INCONCLUSIVE), tried(2, {"DEPTH": 4}, 0.008, INCONCLUSIVE)]
+    assert not any("near miss" in agent.propose(brief(history[: 3 - skip])).description for skip in range(2))
+    later = history + [tried(number, {"DECAY": 0.001 * number}, -0.3) for number in range(3, 40)]
+    words = [SearchAgent(seed, ()).propose(brief(later)).description for seed in range(12)]
+    assert any("near misses 1 and 2 together" in description for description in words)
 
 
 def test_near_misses_are_combined(only: Callable[..., None]) -> None:
@@ -372,7 +382,8 @@ def test_a_crash_to_be_mended_is_left_alone_and_the_incumbent_edited() -> None:
     assert proposal.parent == 0 and "return" in proposal.source
 
 
-def test_the_real_file_gets_proposals_of_every_kind_that_pass() -> None:
+def test_the_real_file_gets_proposals_of_every_kind_that_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "EARLY_EXPERIMENTS", 4)
     source = small_source()
     history, agent, kinds = [HistoryEntry(0, None, source, "", KEEP, 2.0)], SearchAgent(2), Counter()
     for number in range(1, 16):

@@ -48,7 +48,9 @@ class Script:
         if isinstance(act, Exception):
             raise act
         source = act(briefing) if callable(act) else edited(act)
-        return Proposal(source, f"edit {len(self.briefings)}", agent=self.name, parent=briefing.incumbent)
+        return Proposal(
+            source, f"edit {len(self.briefings)}", agent=self.name, parent=briefing.incumbent, repairs=briefing.repair
+        )
 
     def close(self) -> None:
         self.closed.set()

@@ -34,7 +34,8 @@ class Agent(Protocol):
     def propose(self, briefing: Briefing) -> Proposal:
         """The next edit: of `briefing.base`, which is the incumbent's file, or that of a crash to be mended.
 
-        The result passes `refusal.refusal(briefing, source)`. Everything that was spent is in the ledger by then.
+        A proposal that mends says so in `repairs`; an agent that can't mend proposes something new instead. The result
+        passes `refusal.refusal(briefing, source)`. Everything that was spent is in the ledger by then.
 
         Raises:
             AgentUnavailableError: it can't answer now, but may later.

@@ -169,6 +169,7 @@ def _proposal(partner: Partner, briefing: Briefing, source: str, text: str, spen
         expected=fields.get("EXPECTED", ""),
         agent=partner.agent,
         parent=briefing.incumbent,
+        repairs=briefing.repair,
         tokens=spent.tokens,
         dollars=spent.dollars,
     )
