@@ -239,7 +239,9 @@ def _measurements(entry: HistoryEntry) -> Iterator[str]:
     if len(curve) >= 2:
         yield _curve_in_words(curve)
         if entry.val_bpb is not None:
-            yield f"Gap: val_bpb is {entry.val_bpb - curve[-1].train_bpb:+.4f} above the smoothed train bpb at the end."
+            gap = entry.val_bpb - curve[-1].train_bpb
+            side = "above" if gap > 0 else "below"
+            yield f"Gap: val_bpb is {abs(gap):.4f} {side} the smoothed train bpb at the end."
 
 
 def _curve_in_words(curve: list[CurvePoint]) -> str:
