@@ -376,6 +376,11 @@ def choose_tag(tag: str | None, identity: RunIdentity, terminal: Terminal) -> st
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
+DESCRIPTION = """\
+Improve train_mlx.py through the night: an agent edits it, every edit trains for the same time on
+this machine, what scores really better is kept. Without limits it goes on until Ctrl-C; started
+again, it goes on where it stopped."""
+
 EXAMPLES = """\
 with a key              export ANTHROPIC_API_KEY=...    then no option is needed; --max-usd 10 sets a limit
 with a subscription     --agent claude    or    --agent codex
@@ -391,9 +396,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mlx_autoresearch.loop",
-        description="Improve train_mlx.py through the night: an agent edits it, every edit trains for the same time on "
-        "this machine, what scores really better is kept. Without limits it goes on until Ctrl-C; started again, it "
-        "goes on where it stopped.",
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
