@@ -172,7 +172,10 @@ def _is_point(point: dict) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats: a run can write what it likes
+        return False
 
 
 def _curve_point(point: dict, bytes_per_token: float | None) -> CurvePoint:
@@ -186,4 +189,7 @@ def _last(points: list[dict], name: str) -> float | None:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # none there, or none that can be read: the night goes on without it
+        return ""

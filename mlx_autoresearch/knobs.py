@@ -253,8 +253,8 @@ def _parse_range(comment: str, line: int) -> Range | None:
 
 def _parse_choices(inside: str, line: int) -> Choices:
     try:
-        values = ast.literal_eval(f"[{inside}]")
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        values = ast.literal_eval(parse(f"[{inside}]").body[0].value)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, AttributeError, IndexError):
         values = []
     if not values or not all(isinstance(value, Value) for value in values):
         raise _malformed(line, inside, "write {2..12}, {64..1024 step 64}, {0.005..0.2 log} or {1, 2, 4}")

@@ -31,7 +31,7 @@ from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
-from mlx_autoresearch.gate import GateError, check_source, fingerprint, fingerprint_or_none
+from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
@@ -53,7 +53,7 @@ SLEPT_SECONDS = 5.0
 LOG_FILE = "loop.log"
 
 CRASHES_IN_A_ROW = 20
-"""So many failures one after the other mean that something other than the edits is wrong."""
+"""After so many failures one after the other the incumbent is run, to see whether it is the edits' fault."""
 
 IDLE_RUNS = 5
 """While nobody proposes anything, the incumbent is run again until it has so many runs: it sharpens every later
@@ -166,9 +166,24 @@ class Loop:
                 self.thinking.done_with(proposal)
                 return experiment
             self.thinking.done_with(proposal)
-        if len(self.night.incumbent().runs) < IDLE_RUNS:
+        if not self.thinking.is_over and len(self.night.incumbent().runs) < IDLE_RUNS:
             return None
-        return self.night.add(self.stand_in.propose(briefing))
+        return self._stand_in_experiment(briefing)
+
+    def _stand_in_experiment(self, briefing: Briefing) -> Experiment | None:
+        """What the search agent proposes; None where it can't and the chosen agent may be back soon.
+
+        Raises:
+            AutoresearchError: nobody is left to propose anything.
+        """
+        try:
+            proposal = self.stand_in.propose(briefing)
+        except AutoresearchError as error:
+            if self.thinking.is_over:
+                raise AutoresearchError(f"Nobody has anything left to propose. {error}") from None
+            self.terminal.say(f"The search agent has nothing to propose meanwhile: {error}")
+            return None
+        return self.night.add(proposal)
 
     def _fitted(self, proposal: Proposal, briefing: Briefing) -> Proposal | None:
         """A proposal for today's incumbent: an older one is carried over; None, with a word, where it can't be."""
@@ -240,7 +255,9 @@ class Loop:
         Raises:
             GateError: it is the same program as an earlier experiment's.
         """
-        own = fingerprint(experiment.source, self.machine_class)
+        own = fingerprint_or_none(experiment.source, self.machine_class)
+        if own is None:
+            raise GateError("it is nested too deeply to be compared with earlier programs")
         for earlier in self.night.experiments:
             if earlier.number < experiment.number and fingerprint_or_none(earlier.source, self.machine_class) == own:
                 raise GateError(f"it is the same program as experiment {earlier.number} ({earlier.verdict.sentence})")
@@ -278,11 +295,27 @@ class Loop:
         self._publish()
         self.night.drop_models()
         self.terminal.verdict(experiment)
-        latest = [e for e in self.night.experiments if e.verdict is not None][-CRASHES_IN_A_ROW:]
-        if len(latest) == CRASHES_IN_A_ROW and all(e.verdict.status == CRASH for e in latest):
+        self._check_that_anything_works(experiment)
+
+    def _check_that_anything_works(self, experiment: Experiment) -> None:
+        """After many failures in a row run the incumbent, which is known to work.
+
+        Raises:
+            AutoresearchError: it fails too.
+        """
+        decided = [e for e in self.night.experiments if e.verdict is not None]
+        in_a_row = next((k for k, e in enumerate(reversed(decided)) if e.verdict.status != CRASH), len(decided))
+        if in_a_row == 0 or in_a_row % CRASHES_IN_A_ROW != 0:
+            return
+        incumbent = self.night.incumbent()
+        self.terminal.say(f"The last {in_a_row} experiments all failed: the incumbent is run to see what is wrong.")
+        if incumbent is not None:
+            self._run(incumbent)
+        if incumbent is None or incumbent.runs[-1].failure is not None:
             raise AutoresearchError(
-                f"The last {CRASHES_IN_A_ROW} experiments all failed, the last one so: {experiment.verdict.sentence} "
-                f"Something else than the edits seems wrong; see {experiment.folder} and `make doctor`."
+                f"The last {in_a_row} experiments all failed, the last one so: {experiment.verdict.sentence} The "
+                f"incumbent fails too, so something else than the edits is wrong; see {experiment.folder} and `make "
+                "doctor`."
             )
 
     def _publish(self) -> None:
@@ -515,11 +548,12 @@ def main() -> int:
         )
     ledger = Ledger(root / SPENDING_FILE, known_prices(), limits)
     choice = (arguments.model, arguments.effort, arguments.base_url, arguments.command)
-    agent = make_agent(agent_name, AgentOptions(ledger, seed, *choice))
+    agent = make_agent(agent_name, AgentOptions(ledger, seed, *choice, say=terminal.say))
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
     with NightLock(root), machine.keep_awake(), closing(agent):
         terminal.log_to(root / LOG_FILE)
+        terminal.log(f"Agent: {why}")
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
         for note in (*opening.notes, *night.damage):
@@ -533,7 +567,10 @@ def main() -> int:
             f"{len(night.experiments)} experiments so far. Ctrl-C stops; the same command goes on."
         )
         timeline = Timeline(root / TIMELINE_FILE)
-        thinking = start_thinking(Researcher(agent, terminal.say, timeline), root / QUEUE_FOLDER)
+        # A coding program that only happens to be installed may not be logged in: then the search agent does.
+        insisted = arguments.agent is not None or agent_name == "anthropic"
+        researcher = Researcher(agent, terminal.say, timeline, insisted)
+        thinking = start_thinking(researcher, root / QUEUE_FOLDER)
 
         def on_progress(progress: Progress) -> None:
             terminal.progress(progress)
@@ -557,7 +594,11 @@ def main() -> int:
             loop.run()
         except KeyboardInterrupt:
             terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
+        except AutoresearchError as error:
+            terminal.log(f"Stopped: {error}")
+            raise
         except OSError as error:
+            terminal.log(f"Stopped: {error}")
             raise AutoresearchError(
                 f"The night had to stop: {error}. What was recorded is safe in {root}; mend this and start the same "
                 "command again."

@@ -2,8 +2,9 @@
 
     runs/<tag>/spending.jsonl    one line per answered request: time, agent, model, tokens, dollars (null: unknown)
 
-Notable: every answer is written down before anything is done with it, so that a kill loses no cent of the account. A
-price that is not known is unknown, never zero. Prices are data (`prices.json`, with the day they were looked up);
+Notable: every answer is written down before anything is done with it. One that never came to its end is written down as
+lost, with unknown cost, and a limit that can't be kept any more for that reason ends the spending too. A price that is
+not known is unknown, never zero. Prices are data (`prices.json`, with the day they were looked up);
 a person's own `prices.json` in the project folder goes first.
 """
 
@@ -163,6 +164,10 @@ class Cost:
         return Cost(self.tokens + other.tokens, self.dollars + other.dollars if known else None)
 
 
+LOST_ANSWERS = 3
+"""A limit stands so many answers of unknown cost; then nobody can say any more whether it is kept."""
+
+
 class Ledger:
     """All that a tag has spent. Safe to use from several threads."""
 
@@ -170,11 +175,12 @@ class Ledger:
         """`path` is runs/<tag>/spending.jsonl; what is already in it counts. A torn last line is passed over."""
         self._path, self._prices, self._limits = path, prices, limits or SpendingLimits()
         self._lock = threading.Lock()
-        self._tokens, self._dollars, self._unknown = 0, 0.0, 0
+        self._tokens, self._dollars, self._unknown, self._lost = 0, 0.0, 0, 0
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
             try:
                 entry = json.loads(line)
                 self._count(Cost(int(entry["tokens"]), entry["dollars"]))
+                self._lost += "lost" in entry
             except (ValueError, KeyError, TypeError):
                 continue
 
@@ -190,6 +196,14 @@ class Ledger:
             self._count(cost)
         return cost
 
+    def record_lost(self, agent: str, model: str, reason: str) -> None:
+        """Write down a request that may have cost something and whose answer never came to its end."""
+        entry = {"time": round(time.time(), 3), "agent": agent, "model": model, "lost": reason, "tokens": 0}
+        with self._lock:
+            append_line(self._path, json.dumps({**entry, "dollars": None}))
+            self._count(Cost(0, None))
+            self._lost += 1
+
     @property
     def total(self) -> Cost:
         """Everything so far; dollars is None when the price of any request is unknown."""
@@ -203,6 +217,8 @@ class Ledger:
                 return f"${self._dollars:.2f} of the ${self._limits.dollars:.2f} allowed by --max-usd are spent"
             if self._limits.tokens is not None and self._tokens >= self._limits.tokens:
                 return f"{self._tokens:,} of the {self._limits.tokens:,} tokens allowed by --max-tokens are spent"
+            if self._limits != SpendingLimits() and self._lost >= LOST_ANSWERS:
+                return f"{self._lost} answers broke off and nobody knows what they cost, so the limit can't be kept"
         return None
 
     def check_model(self, model: str) -> None:

@@ -43,6 +43,9 @@ LONGEST_WAIT_SECONDS = 3600.0
 FRUITLESS_IN_A_ROW = 3
 """Answers without a usable edit, one after the other, after which the agent gets a pause too."""
 
+PERSON_STAYS_SECONDS = 600.0
+"""How long after the start the person is likely to be there still, and to want to hear that nothing works."""
+
 CLOSE_SECONDS = 10.0
 
 
@@ -53,14 +56,19 @@ class Researcher:
     Attributes:
         agent: who is asked.
         say: shows the person a sentence.
-        timeline: where thinking and outages are recorded.
+        timeline: where thinking and what came of it is recorded.
+        insisted: whether the person asked for this very agent, and wants the night to stop when it can't be used.
         retired: why it is never asked again, in a sentence; None while it works.
+        closing: set when it is told to end, so that its last words are not taken for trouble.
     """
 
     agent: Agent
     say: Callable[[str], None]
     timeline: Timeline
+    insisted: bool = True
     retired: str | None = None
+    closing: bool = False
+    _started: float = field(default_factory=time.monotonic)
     _answered: bool = False
     _failures: int = 0
     _fruitless: int = 0
@@ -94,10 +102,13 @@ class Researcher:
             if reason is not None:
                 raise NoProposalError(reason)
         except AgentUnavailableError as error:
+            if self.closing:
+                facts["outcome"] = "closed"
+                return None
             facts["outcome"] = "unavailable"
             self._failures += 1
             self._pause(error.retry_after)
-            self.say(f"{self.agent.name} can't be reached ({error}); asking again in {self.pause_seconds():.0f} s.")
+            self.say(f"{self.agent.name} can't answer now ({error}); asking again in {self.pause_seconds():.0f} s.")
             return None
         except NoProposalError as error:
             facts["outcome"] = "no proposal"
@@ -114,7 +125,8 @@ class Researcher:
             return None
         except AgentUnusableError as error:
             facts["outcome"] = "unusable"
-            if not self._answered:
+            somebody_is_there = time.monotonic() - self._started < PERSON_STAYS_SECONDS
+            if self.insisted and not self._answered and somebody_is_there:
                 raise
             self._retire(f"{self.agent.name} can't be used any more: {error}")
             return None
@@ -131,14 +143,13 @@ class Researcher:
         return proposal
 
     def _pause(self, retry_after: float | None) -> None:
-        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1))
-        if retry_after is not None:
-            pause = min(LONGEST_WAIT_SECONDS, max(1.0, retry_after))
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10))
+        pause = max(pause, min(LONGEST_WAIT_SECONDS, retry_after or 0.0))
         self._not_before = time.monotonic() + pause
 
     def _retire(self, sentence: str) -> None:
         self.retired = sentence
-        self.say(f"{sentence}. The night goes on with the search agent.")
+        self.say(f"{sentence.rstrip('.')}. The night goes on with the search agent.")
 
 
 class DirectThinking:
@@ -146,6 +157,11 @@ class DirectThinking:
 
     def __init__(self, researcher: Researcher) -> None:
         self._researcher = researcher
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will come from the agent any more."""
+        return self._researcher.retired is not None
 
     def brief(self, briefing: Briefing) -> None:
         """Nothing: this agent is told when it is asked."""
@@ -165,6 +181,7 @@ class DirectThinking:
 
     def close(self) -> None:
         """End the agent's work."""
+        self._researcher.closing = True
         self._researcher.agent.close()
 
 
@@ -179,6 +196,11 @@ class ThinkingAhead:
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="thinking", daemon=True)
         self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will come from the agent any more; what is in the queue still may."""
+        return self._researcher.retired is not None
 
     def brief(self, briefing: Briefing) -> None:
         """Tell where the night stands; the next question is asked about the newest briefing."""
@@ -213,7 +235,7 @@ class ThinkingAhead:
     def close(self) -> None:
         """End the thread and whatever the agent is doing."""
         with self._changed:
-            self._closed = True
+            self._closed = self._researcher.closing = True
             self._changed.notify_all()
         self._researcher.agent.close()
         self._thread.join(CLOSE_SECONDS)
@@ -234,9 +256,18 @@ class ThinkingAhead:
             while not self._closed and self._researcher.retired is None:
                 pause = self._researcher.pause_seconds()
                 waiting = self._queue.waiting()
-                if self._briefing is not None and not pause and len(waiting) < QUEUE_LENGTH:
+                if self._briefing is not None and not pause and _has_room(self._briefing, waiting):
                     mended = {proposal.repairs for proposal in waiting}
                     repair = None if self._briefing.repair in mended else self._briefing.repair
                     return replace(self._briefing, waiting=(*self._briefing.waiting, *waiting), repair=repair)
                 self._changed.wait(pause or None)
             return None
+
+
+def _has_room(briefing: Briefing, waiting: tuple[Proposal, ...]) -> bool:
+    """Whether one more proposal fits in the queue and would still be tried before the night's limits."""
+    ahead = len(briefing.waiting) + len(waiting)
+    enough_left = briefing.experiments_left is None or ahead < briefing.experiments_left
+    seconds = None if briefing.hours_left is None else 3600 * briefing.hours_left
+    in_time = seconds is None or ahead * briefing.budget_seconds < seconds
+    return len(waiting) < QUEUE_LENGTH and enough_left and in_time

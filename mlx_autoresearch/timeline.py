@@ -1,4 +1,4 @@
-"""When what happened in a night: spans of thinking, smoke runs, runs and outages, a JSON line each.
+"""When what happened in a night: spans of thinking (with its outcome), smoke runs and runs, a JSON line each.
 
     runs/<tag>/timeline.jsonl    {"what": "run", "start": 1764061234.5, "end": 1764061543.2, "experiment": 7, ...}
 

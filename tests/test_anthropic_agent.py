@@ -560,3 +560,14 @@ def test_retry_after_in_its_forms() -> None:
 
 def test_the_default_model_is_one_that_the_sdk_knows() -> None:
     assert DEFAULT_MODEL in str(anthropic.types.Model) and DEFAULT_MODEL in known_prices().models
+
+
+def test_the_key_stays_away_from_a_server_named_for_the_night(
+    fake: FakeLLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    make_agent(fake, tmp_path).propose(brief())
+    assert "sk-secret" not in str(fake.requests[-1].headers)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", fake.url)  # here the person paired the two
+    AnthropicAgent(AgentOptions(make_ledger(tmp_path)), QUICK).propose(brief())
+    assert "sk-secret" in str(fake.requests[-1].headers)

@@ -60,7 +60,11 @@ def entry(number: int, status: str = DISCARD, **changes: object) -> HistoryEntry
 def test_the_stable_part_does_not_change_with_the_history() -> None:
     first = stable_text(brief(ideas="try a kite"))
     assert first == stable_text(brief(entry(1), entry(2), ideas="try a kite", incumbent_bpb=1.19, hours_left=3.0))
-    assert first.startswith("PROGRAM") and "try a kite" in first and first.endswith(SOURCE)
+    assert (
+        first.startswith("PROGRAM")
+        and "try a kite" in first
+        and first.endswith(f"{SOURCE}\n---- train_mlx.py ends ----")
+    )
     assert first != stable_text(brief(source=edited(0.09)))
 
 

@@ -21,6 +21,7 @@ from mlx_autoresearch.agents import (
     SpendingLimitError,
     chat,
     conversation,
+    proposing,
 )
 from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
 from mlx_autoresearch.agents.chat import ChatAgent, Limits, completions_url
@@ -231,8 +232,8 @@ def test_a_missing_description_is_made_from_the_edit(server: FakeLLM, ledger: Le
 def test_fields_are_bounded(server: FakeLLM, ledger: Ledger) -> None:
     answering(server, f"DESCRIPTION: {'long ' * 500}\nHYPOTHESIS: {'x' * 100_000}\n" + GOOD)
     proposal = agent_for(server, ledger).propose(brief())
-    assert len(proposal.description) <= conversation.DESCRIPTION_CHARACTERS
-    assert len(proposal.hypothesis) <= conversation.FIELD_CHARACTERS
+    assert len(proposal.description) <= proposing.DESCRIPTION_CHARACTERS
+    assert len(proposal.hypothesis) <= proposing.FIELD_CHARACTERS
 
 
 def test_a_repair_edits_the_crashed_file(server: FakeLLM, ledger: Ledger) -> None:
@@ -430,3 +431,16 @@ def test_openai_gets_the_limit_by_its_new_name(ledger: Ledger) -> None:
     agent = ChatAgent(AgentOptions(ledger, model="known", base_url="https://api.openai.com/v1"))
     request = agent._request([])
     assert request["max_completion_tokens"] == chat.OPENAI_MAX_TOKENS and "max_tokens" not in request
+
+
+def test_an_answer_that_never_comes_is_written_down_as_lost(server: FakeLLM, ledger: Ledger) -> None:
+    answering(server, GOOD)
+    server.faults = ["shortlen"] * 9
+    with pytest.raises(AgentUnavailableError):
+        agent_for(server, ledger).propose(brief())
+    assert ledger.total.dollars is None and ledger.total.tokens == 0
+
+
+def test_an_address_is_shown_without_its_secrets() -> None:
+    url = completions_url("https://user:hunter2@example.org:8443/v1?key=sk-secret")
+    assert chat.shown(url) == "https://example.org:8443/v1/chat/completions"

@@ -266,8 +266,42 @@ def test_baseline_that_fails_ends_with_a_sentence(tmp_path: Path) -> None:
 def test_endless_failures_end_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "CRASHES_IN_A_ROW", 3)
     edits = [mark(f"fails in smoke {number}") for number in range(9)]
-    with pytest.raises(AutoresearchError, match="last 3 experiments all failed"):
-        make_loop(tmp_path / "night", edits).run()
+    loop = make_loop(tmp_path / "night", edits)
+    works = loop.laboratory.run
+    loop.laboratory.run = lambda file, folder, seed, splits: (
+        works(file, folder, seed, splits) if seed < 3 else RunResult(seed, failure="killed", reason="no room")
+    )
+    with pytest.raises(AutoresearchError, match=r"last 3 experiments all failed.*incumbent fails too"):
+        loop.run()
+
+
+def test_endless_failures_of_the_edits_alone_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "CRASHES_IN_A_ROW", 3)
+    loop = make_loop(tmp_path / "night", [mark(f"fails in smoke {number}") for number in range(7)])
+    loop.run()
+    assert statuses(loop) == [KEEP, *[CRASH] * 7]
+    assert len(loop.night.experiments[0].runs) == 2 + 2 and "The last 6 experiments all failed" in shown(loop)
+
+
+def test_a_stand_in_that_has_nothing_left_does_not_end_a_night_that_waits(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path / "night", [rate(0.9), lambda source: source, rate(0.8)], experiments=2)
+    loop.stand_in = Script([])
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, DISCARD]
+    again = make_loop(tmp_path / "night", [], experiments=3)
+    again.stand_in = Script([])
+    again.thinking._researcher.retired = "the key expired"
+    with pytest.raises(AutoresearchError, match="Nobody has anything left to propose"):
+        again.run()
+
+
+def test_a_program_too_deep_to_compare_is_refused_and_the_tag_stays_usable(tmp_path: Path) -> None:
+    deep = mark("x" * 3)
+    loop = make_loop(
+        tmp_path / "night", [lambda s: deep(s).replace("'xxx'", " + ".join(["1"] * 600)), rate(0.9)], experiments=1
+    )
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD] and "nested too deeply" in shown(loop)
 
 
 def test_run_that_slept_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +321,23 @@ def test_hostile_description_formats_nothing(tmp_path: Path) -> None:
     line = (tmp_path / "loop.log").read_text().splitlines()[-1]
     assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  0001 discard", line) and "\x1b" not in line
     assert "[bold]x[/]" in line and "Not better" in line
+
+
+def test_a_closed_terminal_ends_no_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClosedWindow(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        def flush(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    loop = make_loop(tmp_path / "night", [rate(0.9)])
+    monkeypatch.setattr(sys, "stdout", ClosedWindow())
+    loop.terminal = Terminal()
+    loop.terminal.log_to(tmp_path / "loop.log")
+    loop.run()
+    loop.terminal.table(loop.night)
+    assert statuses(loop) == [KEEP, DISCARD] and "0001 discard" in (tmp_path / "loop.log").read_text()
 
 
 def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.spending import Cost, Ledger, Price, PriceTable, SpendingLimits, Usage, cost_text, known_prices
+from mlx_autoresearch.spending import (
+    LOST_ANSWERS,
+    Cost,
+    Ledger,
+    Price,
+    PriceTable,
+    SpendingLimits,
+    Usage,
+    cost_text,
+    known_prices,
+)
 
 TABLE = PriceTable("2026-11-25", {"known": Price(4.0, 20.0, 0.2, 5.0, 8.0)})
 ONE_OF_EACH = Usage(1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000)
@@ -37,6 +47,17 @@ def test_limit_of_tokens_counts_everything(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "s.jsonl", TABLE, SpendingLimits(tokens=100))
     ledger.record("chat", "other", Usage(input_tokens=60, output_tokens=20, cache_read_tokens=20))
     assert "100 of the 100 tokens" in ledger.refusal()
+
+
+def test_answers_that_broke_off_end_the_spending_where_a_limit_is_set(tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    ledger = Ledger(path, TABLE, SpendingLimits(dollars=5.0))
+    for number in range(LOST_ANSWERS):
+        assert ledger.refusal() is None
+        ledger.record_lost("chat", "known", f"timeout {number}")
+    assert "3 answers broke off" in ledger.refusal() and ledger.total == Cost(0, None)
+    assert "3 answers broke off" in Ledger(path, TABLE, SpendingLimits(tokens=5)).refusal()
+    assert Ledger(path, TABLE).refusal() is None
 
 
 def test_unknown_prices_are_unknown_and_never_zero(tmp_path: Path) -> None:

@@ -114,11 +114,43 @@ def test_an_agent_that_is_out_is_waited_for_without_holding_anything_up(
     one, agent, said = ahead([AgentUnavailableError("529 overloaded"), 0.05, 0.06])
     one.brief(briefing())
     assert wait_until(lambda: bool(said), 5)
-    assert "can't be reached (529 overloaded)" in said[0] and "0 s" in said[0]
+    assert "can't answer now (529 overloaded)" in said[0] and "0 s" in said[0]
     started = time.monotonic()
     assert one.take(briefing()) is None and time.monotonic() - started < 0.2
     assert wait_until(lambda: len(agent.briefings) == 3, 5)
     assert one.take(briefing()).description == "edit 2"
+
+
+def test_a_short_retry_after_does_not_shorten_the_pauses_however_long_it_lasts(tmp_path: Path) -> None:
+    asked, _ = researcher(tmp_path, [AgentUnavailableError("529", retry_after=1.0)] * 3)
+    asked._failures = 5_000  # a week of overload
+    for _ in range(3):
+        assert asked.ask(briefing()) is None and asked.pause_seconds() > 500
+
+
+def test_a_first_answer_hours_later_does_not_stop_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinking, "PERSON_STAYS_SECONDS", 0.0)
+    asked, said = researcher(tmp_path, [AgentUnusableError("no credit")])
+    assert asked.ask(briefing()) is None and asked.retired and "no credit. The night goes on" in said[0]
+
+
+def test_an_agent_that_nobody_asked_for_does_not_stop_the_night(tmp_path: Path) -> None:
+    asked, _ = researcher(tmp_path, [AgentUnusableError("not logged in")])
+    asked.insisted = False
+    assert asked.ask(briefing()) is None and DirectThinking(asked).is_over
+
+
+def test_nothing_is_thought_up_that_no_time_is_left_for(ahead: Callable) -> None:
+    one, agent, _ = ahead([0.05, 0.06, 0.07])
+    running = (Proposal(edited(0.5), "running"),)
+    one.brief(briefing(experiments_left=1, waiting=running))
+    one.brief(briefing(hours_left=299 / 3600, waiting=running))
+    time.sleep(0.1)
+    assert agent.briefings == []
+    one.brief(briefing(experiments_left=2, hours_left=301 / 3600, waiting=running))
+    assert wait_until(lambda: len(agent.briefings) == 1, 5)
+    time.sleep(0.1)
+    assert len(agent.briefings) == 1
 
 
 def test_pauses_double_up_to_a_bound_and_retry_after_is_heeded(tmp_path: Path) -> None:
@@ -190,9 +222,9 @@ def test_closing_ends_the_thread(ahead: Callable) -> None:
         agent.closed.wait(10)
         raise AgentUnavailableError("closed")
 
-    one, agent, _ = ahead([until_closed])
+    one, agent, said = ahead([until_closed])
     one.brief(briefing())
     assert wait_until(lambda: bool(agent.briefings), 5)
     started = time.monotonic()
     one.close()
-    assert time.monotonic() - started < 2 and not one._thread.is_alive()
+    assert time.monotonic() - started < 2 and not one._thread.is_alive() and said == []

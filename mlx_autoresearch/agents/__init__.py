@@ -86,6 +86,7 @@ class AgentOptions:
         effort: how hard it thinks: "low", "medium", "high", "xhigh" or "max".
         base_url: address of another server that speaks the same protocol.
         command: a command line that edits train_mlx.py in the current folder.
+        say: shows the person a sentence that is no reason to stop.
     """
 
     ledger: Ledger
@@ -94,6 +95,7 @@ class AgentOptions:
     effort: str | None = None
     base_url: str | None = None
     command: str | None = None
+    say: Callable[[str], None] = lambda sentence: None
 
 
 @dataclass(frozen=True)

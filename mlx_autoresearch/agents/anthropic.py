@@ -34,6 +34,7 @@ from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.briefing_text import changing_text, experiment_text, stable_text
 from mlx_autoresearch.agents.edits import EditError, apply_edit
 from mlx_autoresearch.agents.patience import Patience, ask_patiently, retry_after
+from mlx_autoresearch.agents.proposing import make_proposal
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.spending import Cost, Usage
@@ -59,7 +60,7 @@ for minutes without a word: for them the limit of the whole answer has to do."""
 ANSWERS = 30
 """Requests in one conversation."""
 
-DESCRIPTION_CHARACTERS, FIELD_CHARACTERS, ERROR_CHARACTERS = 160, 800, 300
+ERROR_CHARACTERS = 300
 
 CHARACTERS_PER_TOKEN = 4
 """For the output of an answer that was broken off: the server bills it, but its count was to come at the end."""
@@ -153,7 +154,9 @@ class AnthropicAgent:
         self._patience, self._limits = patience or Patience(), limits or Limits()
         self._closing = threading.Event()
         base_url = server_address(options.base_url or os.environ.get("ANTHROPIC_BASE_URL"))
-        self._client = _client(base_url, self._limits)
+        # Anthropic's key is not for a server that was named for this night only, least of all in clear text.
+        keyless = options.base_url is not None and options.base_url.startswith("http://")
+        self._client = _client(base_url, self._limits, keyless)
         self._caches = base_url is None
         self._request = _request_settings(self._model, options.effort, base_url is not None)
 
@@ -209,13 +212,13 @@ def server_address(base_url: str | None) -> str | None:
     return None if address == ANTHROPIC_ADDRESS else address
 
 
-def _client(base_url: str | None, limits: Limits) -> anthropic.Anthropic:
+def _client(base_url: str | None, limits: Limits, keyless: bool) -> anthropic.Anthropic:
     for variable in KEY_VARIABLES:
         key = os.environ.get(variable, "")
         if not (key.isascii() and key.isprintable() and " " not in key):
             raise AgentUnusableError(f"{variable} holds spaces or characters that no key has; set it again")
     given = any(os.environ.get(variable) for variable in KEY_VARIABLES)
-    placeholder = PLACEHOLDER_KEY if base_url is not None and not given else None
+    placeholder = PLACEHOLDER_KEY if base_url is not None and (keyless or not given) else None
     silence = SILENCE_SECONDS if base_url is None else limits.seconds
     timeout = httpx2.Timeout(min(silence, limits.seconds), connect=CONNECT_SECONDS)
     try:
@@ -377,17 +380,8 @@ class Desk:
         if reason is not None:
             self.last_refusal = f"; the last one: {reason}"
             raise _ToolError(f"Not submitted. {reason}")
-        self.submitted = Proposal(
-            source=self.source,
-            description=shortened(description, DESCRIPTION_CHARACTERS),
-            hypothesis=shortened(hypothesis, FIELD_CHARACTERS),
-            expected=shortened(expected, FIELD_CHARACTERS),
-            agent=AnthropicAgent.name,
-            parent=self.briefing.incumbent,
-            tokens=self.cost.tokens,
-            dollars=self.cost.dollars,
-            repairs=self.briefing.repair,
-        )
+        words = description, hypothesis, expected
+        self.submitted = make_proposal(self.briefing, AnthropicAgent.name, self.source, self.cost, *words)
         return "Submitted."
 
 

@@ -130,6 +130,11 @@ class Briefing:
         """The text to edit: the incumbent's file, or the crashed one that is to be mended."""
         return self.source if self.repair is None else self.entry(self.repair).source
 
+    @property
+    def parent(self) -> int | None:
+        """Number of the experiment that `base` changes, or is: what a proposal names as its parent."""
+        return self.incumbent if self.repair is None else self.entry(self.repair).parent
+
     def entry(self, number: int) -> HistoryEntry:
         """The experiment of this number.
 

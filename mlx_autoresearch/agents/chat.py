@@ -125,7 +125,7 @@ class ChatAgent:
                 if self._closing.is_set():
                     raise AgentUnavailableError("the agent was closed")
                 if time.monotonic() >= deadline:
-                    raise AgentUnavailableError(f"{self._url.host} did not answer within {self._limits.seconds:g} s")
+                    raise self._lost(f"{self._url.host} did not answer within {self._limits.seconds:g} s")
                 await asyncio.wait({post}, timeout=POLL_SECONDS)
             return post.result()
         finally:
@@ -142,11 +142,18 @@ class ChatAgent:
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > limits.body_bytes:
-                        raise AgentUnavailableError(f"{self._url.host} sent more than {limits.body_bytes:,} bytes")
+                        raise self._lost(f"{self._url.host} sent more than {limits.body_bytes:,} bytes")
         except httpx2.HTTPError as error:
             words = one_line(str(error)) or type(error).__name__
-            raise AgentUnavailableError(f"no whole answer from {self._url.host} ({words})") from None
+            sentence = f"no whole answer from {self._url.host} ({words})"
+            never_asked = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+            raise AgentUnavailableError(sentence) if never_asked else self._lost(sentence) from None
         return response, bytes(body)
+
+    def _lost(self, sentence: str) -> AgentUnavailableError:
+        """The exception for an answer that may have been made, and paid for, but never came."""
+        self._ledger.record_lost(self.name, self._model, sentence)
+        return AgentUnavailableError(sentence)
 
     def _refused(self, response: httpx2.Response, body: bytes) -> Exception:
         """The exception for an answer whose status is not 200."""
@@ -158,8 +165,8 @@ class ChatAgent:
             return AgentUnusableError(f"{said}. Set {KEY_VARIABLE} to a key that may use {self._model}.")
         if status == 404:
             return AgentUnusableError(
-                f"{said}. Check --base-url (asked was {self._url}) and --model ({self._model}); a local server has to "
-                "have downloaded its model."
+                f"{said}. Check --base-url (asked was {shown(self._url)}) and --model ({self._model}); a local server "
+                "has to have downloaded its model."
             )
         if status in (400, 413, 422):
             return NoProposalError(said)
@@ -180,6 +187,12 @@ def completions_url(base_url: str) -> httpx2.URL:
         raise AgentUnusableError(f"--base-url {base_url} is no address; it looks like http://127.0.0.1:8080/v1")
     path = url.path.rstrip("/").removesuffix("/chat/completions") or "/v1"
     return url.copy_with(path=path + "/chat/completions")
+
+
+def shown(url: httpx2.URL) -> str:
+    """An address without the password or the key that it may carry."""
+    port = f":{url.port}" if url.port else ""
+    return f"{url.scheme}://{url.host}{port}{url.path}"
 
 
 @lru_cache(maxsize=1)

@@ -38,7 +38,7 @@ from mlx_autoresearch.agents import (
 )
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.briefing_text import changing_text, program_text
-from mlx_autoresearch.agents.conversation import DESCRIPTION_CHARACTERS, describe_change, labelled_fields
+from mlx_autoresearch.agents.conversation import labelled_proposal
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.gate import SIZE_LIMIT
 from mlx_autoresearch.machine import awake_seconds
@@ -257,7 +257,11 @@ class CommandAgent:
         for _ in range(1 + MENDS):
             if (limit := self._ledger.refusal()) is not None:
                 raise SpendingLimitError(limit)
-            answer = self._preset.read(self._run(folder, prompt))
+            try:
+                answer = self._preset.read(self._run(folder, prompt))
+            except AgentUnavailableError as error:
+                self._ledger.record_lost(self.name, self._model, str(error))
+                raise
             spent += self._record(answer.usage)
             if answer.problem is not None:
                 raise failure(self._preset, answer)
@@ -269,7 +273,8 @@ class CommandAgent:
                 restore(edited, briefing.base)
                 source, state, reason = "", f"{TRAINING_FILE} was put back as you got it.", str(error)
             if reason is None:
-                return _proposal(self.name, source, answer.text, spent, briefing)
+                said = answer.text[max(0, answer.text.rfind("DESCRIPTION:")) :]  # a program may print its prompt first
+                return labelled_proposal(briefing, self.name, source, said, spent)
             prompt = MEND_PROMPT.format(reason=shortened(reason, 2000), state=state)
         raise NoProposalError(f"{self.name} made no usable edit in {1 + MENDS} tries; the last: {reason}")
 
@@ -384,21 +389,6 @@ def _is_alive(number: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
-
-
-def _proposal(name: str, source: str, text: str, spent: Cost, briefing: Briefing) -> Proposal:
-    said = labelled_fields(text[max(0, text.rfind("DESCRIPTION:")) :])  # a program may print its prompt first
-    return Proposal(
-        source=source,
-        description=shortened(said.get("DESCRIPTION") or describe_change(briefing, source), DESCRIPTION_CHARACTERS),
-        hypothesis=said.get("HYPOTHESIS", ""),
-        expected=said.get("EXPECTED", ""),
-        agent=name,
-        parent=briefing.incumbent,
-        tokens=spent.tokens,
-        dollars=spent.dollars,
-        repairs=briefing.repair,
-    )
 
 
 def read_custom(output: Output) -> Answer:

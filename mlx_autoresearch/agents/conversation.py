@@ -17,6 +17,7 @@ from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.briefing_text import changing_text, stable_text
 from mlx_autoresearch.agents.changes import changed_parts
 from mlx_autoresearch.agents.edits import BLOCK, EditError, apply_blocks
+from mlx_autoresearch.agents.proposing import FIELD_CHARACTERS, make_proposal
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import read_knobs, written
@@ -30,7 +31,7 @@ ANSWERS = 3
 KEPT_CHARACTERS = 6_000
 """So much of an answer that could not be used stays in the conversation."""
 
-DESCRIPTION_CHARACTERS, FIELD_CHARACTERS, REASON_CHARACTERS = 160, 800, 1_500
+REASON_CHARACTERS = 1_500
 
 ROLE = (
     "You are a researcher who makes a small language model better by editing its training file, train_mlx.py, one "
@@ -116,7 +117,7 @@ def propose_edit(partner: Partner, briefing: Briefing) -> Proposal:
         text = visible(answer.text)
         source, reason = _edited(briefing, text) if answer.finished else (None, CUT)
         if source is not None:
-            return _proposal(partner, briefing, source, text, spent)
+            return labelled_proposal(briefing, partner.agent, source, BLOCK.sub("\n\n", text), spent)
         messages = [
             *messages,
             Message("assistant", text[:KEPT_CHARACTERS] or "(nothing)"),
@@ -146,6 +147,7 @@ def visible(text: str) -> str:
 
     Some chat templates open the thoughts inside the prompt, so an answer may hold nothing but their end.
     """
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair could not be sent back
     spoken = _THOUGHTS.sub("", text.replace("\r\n", "\n"))
     return spoken.rpartition("</think>")[2].strip()
 
@@ -160,19 +162,12 @@ def _edited(briefing: Briefing, text: str) -> tuple[str | None, str]:
     return (source, "") if reason is None else (None, reason)
 
 
-def _proposal(partner: Partner, briefing: Briefing, source: str, text: str, spent: Cost) -> Proposal:
-    fields = labelled_fields(BLOCK.sub("\n\n", text))
-    return Proposal(
-        source=source,
-        description=shortened(fields.get("DESCRIPTION") or describe_change(briefing, source), DESCRIPTION_CHARACTERS),
-        hypothesis=fields.get("HYPOTHESIS", ""),
-        expected=fields.get("EXPECTED", ""),
-        agent=partner.agent,
-        parent=briefing.incumbent,
-        repairs=briefing.repair,
-        tokens=spent.tokens,
-        dollars=spent.dollars,
-    )
+def labelled_proposal(briefing: Briefing, agent: str, source: str, text: str, spent: Cost) -> Proposal:
+    """The proposal of an answer whose text has labelled lines; without them the edit describes itself."""
+    fields = labelled_fields(text)
+    description = fields.get("DESCRIPTION") or describe_change(briefing, source)
+    words = description, fields.get("HYPOTHESIS", ""), fields.get("EXPECTED", "")
+    return make_proposal(briefing, agent, source, spent, *words)
 
 
 def labelled_fields(prose: str) -> dict[str, str]:

@@ -109,7 +109,7 @@ class LocalAgent:
         Raises:
             AgentUnusableError: there is no such model, it can't be downloaded, or it doesn't fit in memory.
         """
-        self._ledger, self._seed = options.ledger, options.seed
+        self._ledger, self._seed, self._say = options.ledger, options.seed, options.say
         self._model = options.model or default_model(main_memory_bytes())
         self._folder = find_model(self._model) or download_model(self._model)
         self._weights_bytes = weights_bytes(self._folder)
@@ -131,12 +131,9 @@ class LocalAgent:
             with self._running() as worker:
                 self._expect(worker.request(None, LOAD_SECONDS))
                 complete = partial(self._complete, worker)
-                proposal = propose_edit(Partner(self.name, self._model, complete, self._ledger, budget), briefing)
-        except Exception:
+                return propose_edit(Partner(self.name, self._model, complete, self._ledger, budget), briefing)
+        finally:
             self._wait_for_memory(before)
-            raise
-        self._wait_for_memory(before)
-        return proposal
 
     def close(self) -> None:
         """Kill the model's process; a `propose` in another thread ends with AgentUnavailableError."""
@@ -211,10 +208,9 @@ class LocalAgent:
         return room
 
     def _wait_for_memory(self, before: int | None) -> None:
-        """Wait until about as much memory is available as `before` the model was loaded.
+        """Wait until about as much memory is available as `before` the model was loaded, and say so if it isn't.
 
-        Raises:
-            AgentUnavailableError: it did not come back in time.
+        The proposal is paid for by then, and what holds the memory is another program.
         """
         tolerance = max(MEMORY_TOLERANCE_BYTES, MEMORY_TOLERANCE_SHARE * (main_memory_bytes() or 0))
         deadline = time.monotonic() + MEMORY_SECONDS
@@ -222,10 +218,11 @@ class LocalAgent:
             if self._closed.is_set():
                 return
             if time.monotonic() >= deadline:
-                raise AgentUnavailableError(
+                self._say(
                     f"The process of {self._model} is gone, but {gigabytes(now)} of memory are available where there "
-                    f"were {gigabytes(before)} before it; training would start in a squeezed machine."
+                    f"were {gigabytes(before)} before it: another program took it, and training may be slower."
                 )
+                return
             time.sleep(MEMORY_POLL_SECONDS)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
+from mlx_autoresearch.knobs import read_knobs
 
 
 def refusal(briefing: Briefing, source: str) -> str | None:
@@ -19,6 +21,12 @@ def refusal(briefing: Briefing, source: str) -> str | None:
     except GateError as error:
         return str(error)
     own = fingerprint_or_none(source, briefing.machine_class)
+    if own is None:
+        return "The program is nested too deeply to be compared with earlier ones; write it with fewer levels."
+    try:
+        read_knobs(source, briefing.machine_class)
+    except AutoresearchError as error:
+        return f"{error}. Braces at the end of a knob's comment are a range for the search agent."
     if own == fingerprint_or_none(briefing.base, briefing.machine_class):
         return (
             "The edit changes nothing that the program reads: formatting, comments and code that nothing uses don't "

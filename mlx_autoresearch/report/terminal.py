@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -28,13 +28,41 @@ LOG_WIDTH = 200
 STYLES = {KEEP: "bold green", INCONCLUSIVE: "yellow", CRASH: "red"}
 
 
+class LastingOutput:
+    """Standard output that outlives its terminal: what a closed window or a broken pipe refuses is dropped."""
+
+    def write(self, text: str) -> int:
+        """Write, if anybody is still there."""
+        with suppress(OSError, ValueError):
+            return sys.stdout.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if anybody is still there."""
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        """Its descriptor, which rich asks for the width."""
+        return sys.stdout.fileno()
+
+    @property
+    def encoding(self) -> str:
+        """Its encoding, which decides what rich may draw."""
+        return sys.stdout.encoding
+
+
 class Terminal:
     """Prints a night as it happens; all text from agents is escaped, so that it can't format anything."""
 
     def __init__(self, console: Console | None = None):
         # A log file has no width of its own; 80 columns would fold the table.
         width = None if sys.stdout.isatty() else LOG_WIDTH
-        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
+        self.console = console or Console(file=LastingOutput(), highlight=False, soft_wrap=True, width=width)
         self._bar: Progress | None = None
         self._task = None
         self._log: Path | None = None
@@ -45,10 +73,11 @@ class Terminal:
 
     def say(self, sentence: str) -> None:
         """A plain sentence on a line of its own."""
+        self.log(sentence)
         self.console.print(plain(sentence))
-        self._write(sentence)
 
-    def _write(self, line: str) -> None:
+    def log(self, line: str) -> None:
+        """A line for the log file only."""
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {one_line(line)}\n")
@@ -81,8 +110,8 @@ class Terminal:
         line = f"{experiment.number:04d}  {verdict.status:<12} {score_text(experiment):<20} {gain_text(experiment):<9}"
         proposal = experiment.proposal
         cost = f" ({cost_text(Cost(proposal.tokens, proposal.dollars))})" if proposal.tokens else ""
+        self.log(f"{line} {proposal.description}{cost}: {verdict.sentence}")
         self.console.print(f"[{style}]{line}[/]" if style else line, plain(proposal.description + cost))
-        self._write(f"{line} {proposal.description}{cost}: {verdict.sentence}")
         if verdict.status == CRASH:
             self.console.print(f"      {plain(verdict.sentence)}", style="dim")
 
