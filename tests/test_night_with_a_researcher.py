@@ -25,6 +25,7 @@ from mlx_autoresearch.agents.patience import Patience
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.knobs import read_knobs, write_knobs
+from mlx_autoresearch.loop import Limits
 from mlx_autoresearch.proposals import ProposalQueue
 from mlx_autoresearch.spending import Ledger, known_prices
 from mlx_autoresearch.thinking import Researcher, ThinkingAhead
@@ -226,6 +227,7 @@ def test_a_night_survives_every_fault(tmp_path: Path, monkeypatch: pytest.Monkey
         loop.agent = kind(options, Patience(tries=2, first_wait=0.01, longest_wait=0.1))
         researcher = Researcher(loop.agent, loop.terminal.say, loop.timeline)
         loop.thinking = ThinkingAhead(researcher, ProposalQueue(tmp_path / "queue"))
+        loop.limits = Limits()
         loop.stand_in = Script([rate(0.5 + 0.0007 * number) for number in range(500)])
         loop._finished = lambda: not fake.faults and loop.night.experiments[-1].proposal.agent == loop.agent.name
         loop.run()
