@@ -21,7 +21,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
-from prepare import SEED, Clock, batches, hand_in, log, machine_class, run
+from prepare import SEED, TIME_BUDGET, Clock, batches, hand_in, log, machine_class, run
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Knobs: UPPERCASE = value, what it does, and in braces the range that the search agent may try.
@@ -473,7 +473,7 @@ def main() -> None:
         rate = learning_rate(clock.progress())
         micro_batches = [next(data) for _ in range(ACCUMULATION)]
         loss, norms = step_function(micro_batches, mx.array(rate))
-        if clock.elapsed() - last_log > 1.0:
+        if clock.elapsed() - last_log > max(1.0, TIME_BUDGET / 100):
             last_log = clock.elapsed()
         else:
             norms = None  # never computed: MLX works out only what it is asked for

@@ -72,6 +72,7 @@ class Training:
         """The module `prepare`, as far as train_mlx.py knows it."""
         return SimpleNamespace(
             SEED=1,
+            TIME_BUDGET=300.0,
             Clock=lambda: self,
             batches=self.batches,
             hand_in=self.handed_in.append,
