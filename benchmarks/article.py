@@ -15,9 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.training_file import edited
 from mlx_autoresearch import machine
 from mlx_autoresearch.dataset import open_dataset
-from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.experiment import Laboratory
 from mlx_autoresearch.files import write_json, write_text
 from mlx_autoresearch.knobs import write_knobs
@@ -61,12 +62,7 @@ class Configuration:
         Raises:
             AutoresearchError: the file has changed so that an edit finds nothing to replace.
         """
-        text = write_knobs(original, self.knobs, machine_class)
-        for before, after in self.edits:
-            if text.count(before) != 1:
-                raise AutoresearchError(f"{self.name}: train_mlx.py has no single {before.strip()!r}; mend this file.")
-            text = text.replace(before, after)
-        return text
+        return edited(write_knobs(original, self.knobs, machine_class), self.edits)
 
 
 CONFIGURATIONS = (
