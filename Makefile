@@ -3,6 +3,7 @@
 PYTHON ?=
 VENV = .venv
 STAMP = $(VENV)/.installed
+TEST_STAMP = $(VENV)/.test-installed
 SUITABLE = import sys, platform; \
 	sys.exit(2 if sys.version_info < (3, 10) else 3 if sys.version_info >= (3, 14) else \
 	4 if sys.platform == "darwin" and platform.machine() != "arm64" else 0)
@@ -54,20 +55,28 @@ $(STAMP): pyproject.toml
 	  "$$chosen" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo "Installing packages (a minute or two the first time)"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' || { \
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e . || { \
 	  echo "error: pip could not install the packages (see above). Check the network, then run make install again." >&2; \
 	  exit 1; }
 	@touch $(STAMP)
+
+# Tests and benchmarks compare with PyTorch, which ordinary use does not need.
+$(TEST_STAMP): $(STAMP)
+	@echo "Installing what the tests need (PyTorch among it)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]' || { \
+	  echo "error: pip could not install the packages (see above). Check the network, then run make again." >&2; \
+	  exit 1; }
+	@touch $(TEST_STAMP)
 
 demo: $(STAMP)
 	$(VENV)/bin/python prepare.py --dataset stories
 	$(VENV)/bin/python -m mlx_autoresearch.loop --agent search --dataset stories --budget 8 --experiments 2 \
 	  --tag demo-`date +%Y%m%d-%H%M%S`
 
-test: $(STAMP)
+test: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest
 
-lint: $(STAMP)
+lint: $(TEST_STAMP)
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 

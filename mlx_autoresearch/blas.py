@@ -5,6 +5,10 @@ functions up by name, and the dynamic linker asks libraries loaded with RTLD_GLO
 before `mlx.core` takes over; afterwards the names are bound and nothing helps. The wheel `scipy-openblas32` needs no
 system package but exports its functions as `scipy_cblas_sgemm` and so on; `patchelf` writes a copy under the plain
 names, once. macOS has Accelerate and needs none of this.
+
+OpenBLAS's threads wait for each other at full speed, so one thread more than there are free cores is a disaster, not a
+detail: with one of two cores taken by another program a training step took 947 ms with two threads and 381 with one
+(on an idle machine 349 and 414). Hence as many threads as cores are free when the process starts.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +24,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlx_autoresearch import paths
@@ -33,6 +39,11 @@ SYSTEM_LIBRARIES = ("libopenblas.so.0", "libmkl_rt.so.2")
 
 PROBE = "cblas_sgemm"
 
+THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
+
+LOAD_SECONDS = 0.2
+"""How long the load of the machine is watched: twenty ticks of the kernel's clock, and little of a budget."""
+
 
 @dataclass(frozen=True)
 class BlasReport:
@@ -42,11 +53,13 @@ class BlasReport:
         library: its name and version; None when it is the slow one that MLX was shipped with.
         path: the library file, where one was loaded.
         reason: why it is not a fast one, empty when it is.
+        threads: how many it was given; None where it decides by itself.
     """
 
     library: str | None
     path: Path | None = None
     reason: str = ""
+    threads: int | None = None
 
 
 class _SymbolInformation(ctypes.Structure):
@@ -72,11 +85,52 @@ def load() -> BlasReport:
         return BlasReport(_library_name(present), present)
     if "mlx.core" in sys.modules:
         return BlasReport(None, reason="too late: mlx.core was imported before the BLAS was loaded")
+    if os.environ.get(THREADS_VARIABLE):
+        return _load()
+    threads = free_cores(os.sched_getaffinity(0))
+    os.environ[THREADS_VARIABLE] = str(threads)  # read while the library is loaded
+    try:
+        return replace(_load(), threads=threads)
+    finally:
+        del os.environ[THREADS_VARIABLE]  # other processes find their own number
+
+
+def _load() -> BlasReport:
     report = _load_from_wheel()
     if report.library is None:
         system = _load_from_system()
         report = system if system.library else BlasReport(None, reason=f"{report.reason}; {system.reason}")
     return report
+
+
+def free_cores(cores: set[int], seconds: float = LOAD_SECONDS) -> int:
+    """How many of these cores are free for this process, 1 at least, judged by what others use of them right now.
+
+    Processes of the same `mlx.launch` on this machine share what is free evenly.
+    """
+    before, started = _busy_seconds(cores), time.monotonic()
+    time.sleep(seconds)
+    taken = (_busy_seconds(cores) - before) / (time.monotonic() - started)
+    return max(1, round(len(cores) - taken) // processes_here(os.environ))
+
+
+def processes_here(environment: Mapping[str, str]) -> int:
+    """How many processes `mlx.launch` started on this machine, this one included; 1 without it."""
+    try:
+        hosts = [host[0].rpartition(":")[0] for host in json.loads(Path(environment["MLX_HOSTFILE"]).read_text())]
+        return hosts.count(hosts[int(environment["MLX_RANK"])])
+    except (KeyError, OSError, ValueError, LookupError, TypeError, AttributeError):
+        return 1
+
+
+def _busy_seconds(cores: set[int]) -> float:
+    """Seconds that these cores have worked since the machine started (user, nice and system); 0 when unknown."""
+    try:
+        rows = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+        ticks = sum(sum(map(int, row[1:4])) for row in rows if row[0][3:].isdigit() and int(row[0][3:]) in cores)
+    except (OSError, ValueError):
+        return 0.0
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure_gflops(size: int = 1024, seconds: float = 0.5) -> float:

@@ -286,6 +286,10 @@ class Night:
         """The last experiment without a verdict: the one to go on with."""
         return next((experiment for experiment in reversed(self.experiments) if experiment.verdict is None), None)
 
+    def decided_edits(self) -> int:
+        """How many experiments after the baseline have their verdict."""
+        return sum(1 for experiment in self.experiments[1:] if experiment.verdict is not None)
+
     def failures(self, count: int) -> list[Experiment]:
         """The last `count` experiments that ended without a score, oldest first."""
         failed = [experiment for experiment in self.experiments if experiment.verdict and _crashed(experiment)]

@@ -116,7 +116,9 @@ def set_up_process() -> None:
             folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             os.environ["TMPDIR"] = str(folder)
-    blas.load()
+    threads, cores = blas.load().threads, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    if threads is not None and threads < cores:
+        print(f"OpenBLAS uses {threads} of {cores} cores: the others are busy.", file=sys.stderr)
     apply_memory_limits(memory_limits(machine.describe()))
 
 

@@ -113,17 +113,14 @@ class Loop:
             self._settle(experiment)
             self._conclude(experiment)
 
-    def _decided(self) -> int:
-        return sum(1 for experiment in self.night.experiments[1:] if experiment.verdict is not None)
-
     def _finished(self) -> bool:
-        enough = self.limits.experiments is not None and self._decided() >= self.limits.experiments
+        enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
         return enough or (self.limits.ends is not None and time.monotonic() >= self.limits.ends)
 
     def _finish_what_was_cut_short(self) -> None:
         """Redo the last steps of a decided experiment, which a kill may have prevented; done twice, they do no harm."""
         for experiment in self.night.experiments:
-            if experiment.kept:
+            if experiment.kept and experiment.commit is None:
                 self._commit(experiment)
         self._publish()
 
@@ -143,7 +140,8 @@ class Loop:
         if baseline.verdict.status != KEEP:
             raise AutoresearchError(
                 f"The baseline failed, so there is nothing to improve. {baseline.verdict.sentence} Its folder is "
-                f"{baseline.folder}; mend train_mlx.py, try it with `python train_mlx.py`, and start another --tag."
+                f"{baseline.folder}. Try `python train_mlx.py` and mend it if you have changed it; if not, this "
+                "machine may be busy with something else, or too slow (`make doctor` tells). Then start another --tag."
             )
 
     def _briefing(self) -> Briefing:
@@ -152,7 +150,7 @@ class Loop:
             self._noise().deviation,
             self.agent.name,
             None if ends is None else max(0.0, ends - time.monotonic()) / 3600,
-            None if experiments is None else max(0, experiments - self._decided()),
+            None if experiments is None else max(0, experiments - self.night.decided_edits()),
         )
 
     def _next_experiment(self) -> Experiment | None:
@@ -564,7 +562,7 @@ def main() -> int:
             terminal.say("Note: no spending limit is set; --max-usd or --max-tokens sets one.")
         terminal.say(
             f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
-            f"{len(night.experiments)} experiments so far. Ctrl-C stops; the same command goes on."
+            f"edits decided so far: {night.decided_edits()}. Ctrl-C stops; the same command goes on."
         )
         timeline = Timeline(root / TIMELINE_FILE)
         # A coding program that only happens to be installed may not be logged in: then the search agent does.

@@ -46,7 +46,7 @@ def test_the_best_agent_is_taken_and_named(
 def test_unknown_names_and_options_that_do_not_fit_get_a_sentence(options: AgentOptions) -> None:
     with pytest.raises(AutoresearchError, match="no agent named 'clyde'; choose one of: anthropic, claude"):
         choose_agent("clyde")
-    with pytest.raises(AutoresearchError, match="--model and --base-url can't be used with the agent search"):
+    with pytest.raises(AutoresearchError, match="--model and --base-url can't be used with the search agent"):
         make_agent("search", AgentOptions(options.ledger, model="m", base_url="u"))
     assert make_agent("search", options).name == "search"
 

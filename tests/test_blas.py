@@ -40,7 +40,8 @@ first = r
 import mlx.core as mx, numpy as np
 a = np.random.default_rng(0).standard_normal((200, 300), dtype=np.float32)
 close = bool(np.allclose(np.array(mx.array(a) @ mx.array(a.T)), a @ a.T, atol=1e-3))
-print(json.dumps([first.library, str(first.path), close, blas.load() == first, blas.measure_gflops(1024, 0.1)]))
+again = blas.load().path == first.path
+print(json.dumps([first.library, str(first.path), close, again, blas.measure_gflops(1024, 0.1)]))
 """
     library, path, close, same_again, gflops = in_fresh_process(code, MLX_AUTORESEARCH_CACHE=str(tmp_path))
     assert library.startswith("OpenBLAS ")
@@ -123,3 +124,35 @@ def test_core_type_follows_the_cpu_flags(flags: str, core_type: str | None) -> N
 def test_macos_uses_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert blas.load() == blas.BlasReport("Accelerate")
+
+
+@LINUX_ONLY
+def test_busy_cores_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = iter([100.0, 100.0 + 0.95 * 0.2])
+    monkeypatch.setattr(blas, "_busy_seconds", lambda cores: next(busy))
+    clock = iter([0.0, 0.2])
+    monkeypatch.setattr(blas.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(blas.time, "sleep", lambda seconds: None)
+    assert blas.free_cores({0, 1, 2, 3}) == 3
+
+
+def test_cores_are_never_fewer_than_one_and_shared_by_a_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text('[["127.0.0.1:5000"], ["127.0.0.1:5001"], ["10.0.0.2:5000"]]')
+    assert blas.processes_here({"MLX_HOSTFILE": str(hosts), "MLX_RANK": "1"}) == 2
+    assert blas.processes_here({"MLX_HOSTFILE": str(hosts), "MLX_RANK": "2"}) == 1
+    assert blas.processes_here({}) == blas.processes_here({"MLX_HOSTFILE": str(tmp_path), "MLX_RANK": "0"}) == 1
+    monkeypatch.setattr(blas, "_busy_seconds", lambda cores: 50.0 * blas.time.monotonic())
+    assert blas.free_cores({0, 1}, seconds=0.01) == 1
+
+
+@LINUX_ONLY
+def test_the_number_of_threads_is_told_and_a_persons_own_is_kept() -> None:
+    code = (
+        "import ctypes, json, os; from mlx_autoresearch import blas; r = blas.load();"
+        "used = ctypes.CDLL(str(r.path)).scipy_openblas_get_num_threads();"
+        "print(json.dumps([r.threads, used, os.environ.get('OPENBLAS_NUM_THREADS')]))"
+    )
+    threads, used, left = in_fresh_process(code, OPENBLAS_NUM_THREADS="")
+    assert threads == used >= 1 and not left
+    assert in_fresh_process(code, OPENBLAS_NUM_THREADS="1") == [None, 1, "1"]

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from test_loop import UNCOMPILED, MadeUpLaboratory, Script, make_loop, rate, sma
 from mlx_autoresearch import thinking
 from mlx_autoresearch.agents import AgentOptions
 from mlx_autoresearch.agents.anthropic import AnthropicAgent
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.chat import ChatAgent
 from mlx_autoresearch.agents.patience import Patience
 from mlx_autoresearch.dataset import Dataset
@@ -27,6 +29,7 @@ from mlx_autoresearch.history import Night
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits
 from mlx_autoresearch.proposals import ProposalQueue
+from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.spending import Ledger, known_prices
 from mlx_autoresearch.thinking import Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import read_spans
@@ -219,7 +222,14 @@ def test_a_night_survives_every_fault(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ANTHROPIC_API_KEY", "test-key")
     streams = kind is AnthropicAgent
     faults = [fault for fault in FAULTS + (STREAM_FAULTS if streams else ()) for _ in range(2)]
-    with FakeLLM(messages_policy() if streams else chat_policy()) as fake:
+    stand_in = Awaited([rate(0.5 + 0.0007 * number) for number in range(500)])
+    policy = messages_policy() if streams else chat_policy()
+
+    def slow_once(body: dict, api: str) -> list[dict]:
+        stand_in.asked.wait(60)  # the first answer comes only when the loop has turned to something else
+        return policy(body, api)
+
+    with FakeLLM(slow_once) as fake:
         fake.faults = list(faults)
         ledger = Ledger(tmp_path / "spending.jsonl", known_prices())
         options = AgentOptions(ledger, model="claude-opus-5-5", base_url=fake.url)
@@ -228,7 +238,7 @@ def test_a_night_survives_every_fault(tmp_path: Path, monkeypatch: pytest.Monkey
         researcher = Researcher(loop.agent, loop.terminal.say, loop.timeline)
         loop.thinking = ThinkingAhead(researcher, ProposalQueue(tmp_path / "queue"))
         loop.limits = Limits()
-        loop.stand_in = Script([rate(0.5 + 0.0007 * number) for number in range(500)])
+        loop.stand_in = stand_in
         loop._finished = lambda: not fake.faults and loop.night.experiments[-1].proposal.agent == loop.agent.name
         loop.run()
         loop.thinking.close()
@@ -239,6 +249,18 @@ def test_a_night_survives_every_fault(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all(experiment.verdict.status != "crash" for experiment in experiments)
     outcomes = {span["outcome"] for span in read_spans(tmp_path / "night" / "timeline.jsonl") if "outcome" in span}
     assert outcomes == {"proposal", "unavailable", "no proposal"}
+
+
+class Awaited(Script):
+    """Tells when it was asked for the first time."""
+
+    def __init__(self, edits: list[Callable[[str], str]]) -> None:
+        super().__init__(edits)
+        self.asked = threading.Event()
+
+    def propose(self, briefing: Briefing) -> Proposal:
+        self.asked.set()
+        return super().propose(briefing)
 
 
 class SlowedLaboratory(MadeUpLaboratory):

@@ -245,7 +245,9 @@ def test_file_is_short_and_imports_only_what_it_may() -> None:
 def test_two_processes_reach_the_losses_of_one(dataset: Dataset, tmp_path: Path) -> None:
     """Ring backend over loopback, four steps: the same curve and the same model as one process with the same batch."""
     small = write_knobs(SOURCE, {**SMALL, "DEPTH": 2, "BATCH_SIZE": 8}, machine_class=0)
-    small = small.replace("while clock.running():", "while step < 4:").replace("> max(1.0, TIME_BUDGET / 100):", "> 0.0:")
+    small = small.replace("while clock.running():", "while step < 4:").replace(
+        "> max(1.0, TIME_BUDGET / 100):", "> 0.0:"
+    )
     file = tmp_path / "train_small.py"
     file.write_text(small)
     curves = {}

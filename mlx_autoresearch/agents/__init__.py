@@ -206,5 +206,7 @@ def make_agent(name: str, options: AgentOptions) -> Agent:
     unused = [option for option, value in chosen.items() if value is not None and option not in AGENTS[name].options]
     if unused:
         flags = " and ".join("--" + option.replace("_", "-") for option in unused)
-        raise AutoresearchError(f"{flags} can't be used with the agent {name}; choose another one with --agent")
+        raise AutoresearchError(
+            f"{flags} can't be used with the {name} agent: leave it out, or choose another agent with --agent"
+        )
     return AGENTS[name].make(options)

@@ -145,9 +145,10 @@ class ChatAgent:
                         raise self._lost(f"{self._url.host} sent more than {limits.body_bytes:,} bytes")
         except httpx2.HTTPError as error:
             words = one_line(str(error)) or type(error).__name__
-            sentence = f"no whole answer from {self._url.host} ({words})"
-            never_asked = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-            raise AgentUnavailableError(sentence) if never_asked else self._lost(sentence) from None
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+                sentence = f"no connection to {shown(self._url)} ({words}); is the server running?"
+                raise AgentUnavailableError(sentence) from None
+            raise self._lost(f"no whole answer from {self._url.host} ({words})") from None
         return response, bytes(body)
 
     def _lost(self, sentence: str) -> AgentUnavailableError:
