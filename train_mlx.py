@@ -61,11 +61,12 @@ WARMUP            = 0.0        # share of the budget in which the learning rate 
 WARMDOWN          = 0.5        # share of the budget in which it falls to FINAL_LR {0.2..1.0}
 FINAL_LR          = 0.02       # last learning rate, as a share of the full one {0.0..0.2}
 LOSS_CHUNK        = 2048       # token rows whose logits exist at once: bounds memory, changes nothing else
+CHECKPOINT        = False      # a block's activations are computed again for its gradients: half the memory, more time
 # fmt: on
 
 ON_GPU = mx.default_device() == mx.gpu
 DTYPE = mx.bfloat16 if ON_GPU else mx.float32  # activations; weights and optimizer state are always float32
-ATTENTION_BLOCK = 512 if ON_GPU else 128  # queries per call: a long row skips the keys that its mask throws away
+ATTENTION_BLOCK, KEY_TILE = 256, 64  # queries per call of attention; its keys begin at a multiple of the tile
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Model
@@ -74,28 +75,6 @@ ATTENTION_BLOCK = 512 if ON_GPU else 128  # queries per call: a long row skips t
 def norm(x: mx.array) -> mx.array:
     """RMS norm over the last axis without a weight (the matrices after it can scale by themselves)."""
     return mx.fast.rms_norm(x, None, 1e-5)
-
-
-def exp_by_squaring(x: mx.array) -> mx.array:
-    """exp for x <= 0 as (1 + u + u^2/2 + u^3/6 + u^4/24)^256 with u = x / 256; relative error below 1e-4 at -30.
-
-    MLX's CPU backend computes exp one number at a time, in about 20 ns; this is arithmetic that it vectorises.
-    """
-    u = mx.maximum(x, -60.0) * (1 / 256)
-    power = 1 + u * (1 + u * (1 / 2 + u * (1 / 6 + u * (1 / 24))))
-    for _ in range(8):
-        power = mx.square(power)
-    return power
-
-
-exp = mx.exp if ON_GPU else exp_by_squaring
-
-
-@mx.compile
-def tanh(x: mx.array) -> mx.array:
-    """Hyperbolic tangent from one exponential, in one kernel."""
-    decay = exp(-2 * mx.abs(x))
-    return mx.sign(x) * (1 - decay) / (1 + decay)
 
 
 def uniform(*shape: int) -> mx.array:
@@ -129,31 +108,21 @@ class Embedding(nn.Module):
 def attention(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
     """Causal attention over the last `window` tokens, the token itself included.
 
-    q is (B, H, T, K); k and v are (B, KV_HEADS, T, K). While gradients are taken, MLX computes all scores of a call
-    and masks them, so queries go in blocks against the keys that they can see.
+    q is (B, H, T, K); k and v are (B, KV_HEADS, T, K). While gradients are taken, MLX computes all scores of a call and
+    masks them afterwards. So queries go in blocks, each against the keys that it can see, rounded to whole tiles.
     """
     length = q.shape[2]
     outputs = []
     for start in range(0, length, ATTENTION_BLOCK):
         stop = min(start + ATTENTION_BLOCK, length)
-        first = max(0, start - window + 1)
+        first = max(0, start - window + 1) // KEY_TILE * KEY_TILE
         back = mx.arange(start, stop)[:, None] - mx.arange(first, stop)[None, :]
         visible = (back >= 0) & (back < window)
-        outputs.append(attend(q[:, :, start:stop], k[:, :, first:stop], v[:, :, first:stop], visible))
+        keys, values = k[:, :, first:stop], v[:, :, first:stop]
+        outputs.append(
+            mx.fast.scaled_dot_product_attention(q[:, :, start:stop], keys, values, scale=HEAD_DIM**-0.5, mask=visible)
+        )
     return outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=2)
-
-
-def attend(q: mx.array, k: mx.array, v: mx.array, visible: mx.array) -> mx.array:
-    """Attention of queries to the keys that `visible` (queries, keys) allows; all of them have norm sqrt(K).
-
-    On the CPU backend the scores' bound sqrt(K) stands in for their maximum, which allows the faster exp.
-    """
-    if ON_GPU:
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=HEAD_DIM**-0.5, mask=visible)
-    grouped = q.reshape(q.shape[0], KV_HEADS, QUERIES_PER_KV, *q.shape[2:]) * HEAD_DIM**-0.5
-    scores = grouped @ k[:, :, None].swapaxes(-1, -2)
-    weights = mx.where(visible, exp(scores - HEAD_DIM**0.5), 0.0)
-    return ((weights @ v[:, :, None]) / weights.sum(axis=-1, keepdims=True)).reshape(q.shape)
 
 
 class Attention(nn.Module):
@@ -224,6 +193,27 @@ class Block(nn.Module):
         return x + self.mlp(norm(x))
 
 
+def checkpointed(block: Block, x: mx.array, x0: mx.array, tokens: mx.array) -> mx.array:
+    """block(x, x0, tokens), remembering its inputs alone: gradients compute it again (Chen et al., 2016).
+
+    Unlike with `mx.checkpoint`, the second computation waits for the gradient of the output: nothing else would keep
+    all blocks from being computed again at once.
+    """
+    names, parameters = zip(*tree_flatten(block.trainable_parameters()), strict=True)
+
+    def call(x: mx.array, x0: mx.array, *parameters: mx.array) -> mx.array:
+        block.update(tree_unflatten(list(zip(names, parameters, strict=True))))
+        return block(x, x0, tokens)
+
+    def gradients(inputs, cotangent, output):
+        inputs = mx.depends(list(inputs), [cotangent])
+        return tuple(mx.vjp(call, inputs, [cotangent])[1])
+
+    remembering = mx.custom_function(call)
+    remembering.vjp(gradients)
+    return remembering(x, x0, *parameters)
+
+
 class GPT(nn.Module):
     """tokens (B, T) -> logits (B, T, V)."""
 
@@ -243,7 +233,7 @@ class GPT(nn.Module):
         """The normalised residual stream after the last block, (B, T, D)."""
         x = x0 = norm(self.embedding(tokens))
         for block in self.blocks:
-            x = block(x, x0, tokens)
+            x = checkpointed(block, x, x0, tokens) if CHECKPOINT and self.training else block(x, x0, tokens)
         return norm(x)
 
     def head_weight(self) -> mx.array:
@@ -253,7 +243,7 @@ class GPT(nn.Module):
     def __call__(self, tokens: mx.array) -> mx.array:
         hidden = self.hidden(tokens)
         logits = (hidden @ self.head_weight().astype(hidden.dtype).T).astype(mx.float32)
-        return SOFTCAP * tanh(logits * (1 / SOFTCAP))
+        return SOFTCAP * mx.tanh(logits * (1 / SOFTCAP))
 
 
 def build_model() -> nn.Module:
@@ -282,9 +272,11 @@ def softcapped_cross_entropy(hidden: mx.array, weight: mx.array, targets: mx.arr
     loss, hidden_gradients, weight_gradient = mx.array(0.0), [], mx.zeros(weight.shape)
     for start in range(0, count, LOSS_CHUNK):
         rows, wanted = hidden[start : start + LOSS_CHUNK], targets[start : start + LOSS_CHUNK, None]
+        if start > 0:  # one chunk after the other, or all of their logits are alive together
+            rows = mx.depends([rows], [hidden_gradients[-1], weight_gradient])[0]
         z = (rows @ weight.T).astype(mx.float32) * (1 / SOFTCAP)
-        capped = tanh(z)
-        exponentials = exp(SOFTCAP * capped - SOFTCAP)
+        capped = mx.tanh(z)
+        exponentials = mx.exp(SOFTCAP * capped - SOFTCAP)
         total = exponentials.sum(axis=-1, keepdims=True)
         loss = loss + (mx.log(total) + SOFTCAP - SOFTCAP * mx.take_along_axis(capped, wanted, axis=-1)).sum()
         is_target = mx.arange(weight.shape[0])[None, :] == wanted

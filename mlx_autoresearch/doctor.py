@@ -77,6 +77,7 @@ class Readings:
     blas_reason: str
     gflops: float
     temporary_folder: str
+    compiler: str | None
 
 
 def take_readings() -> Readings:
@@ -93,6 +94,7 @@ def take_readings() -> Readings:
         blas_reason=report.reason,
         gflops=blas.measure_gflops(),
         temporary_folder=tempfile.gettempdir(),
+        compiler=shutil.which("g++"),
     )
 
 
@@ -139,7 +141,7 @@ def check_mlx(readings: Readings | str) -> Iterator[Check]:
         yield Check("backend", OK, f"{readings.backend}, mlx {readings.mlx_version}, class {readings.machine_class}")
     yield check_speed(readings)
     if readings.backend == "cpu":
-        yield check_compiler(shutil.which("g++"), Path(readings.temporary_folder))
+        yield check_compiler(readings.compiler, Path(readings.temporary_folder))
 
 
 def check_speed(readings: Readings) -> Check:
@@ -165,7 +167,11 @@ def check_compiler(compiler: str | None, temporary_folder: Path) -> Check:
         return Check("g++", WARNING, found, "sudo apt install g++ (Fedora: sudo dnf install gcc-c++)")
     if not os.access(cache if cache.exists() else temporary_folder, os.W_OK):
         return Check("g++", MISSING, f"{cache} can't be written: mx.compile fails", "export TMPDIR=$HOME/.cache")
-    return Check("g++", OK, f"{compiler}; compiled kernels stay in {cache}")
+    vectorised = Path(compiler).parent.parent == paths.cache_root()
+    found = f"{compiler}; compiled kernels stay in {cache}"
+    if not vectorised:
+        return Check("g++", WARNING, f"{found}, without vector instructions", "make the folder .cache writable")
+    return Check("g++", OK, found)
 
 
 def check_dataset(root: Path) -> Check:

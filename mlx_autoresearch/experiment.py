@@ -16,13 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlx_autoresearch.compiler import kernels_folder
 from mlx_autoresearch.curve import last_point
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.launch import FAILURE_FILE, launch_command
 from mlx_autoresearch.machine import awake_seconds
-from mlx_autoresearch.paths import cache_root, runs_root
+from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import Outcome, child_environment, run_process, tail
 from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.settings import (
@@ -182,7 +183,7 @@ class Laboratory:
 
 def scorer_environment() -> dict[str, str]:
     """The scorer's environment: compiled kernels of its own, since a training file could plant code in shared ones."""
-    folder = cache_root() / "compiled-scorer"
+    folder = kernels_folder("scorer")
     folder.mkdir(parents=True, exist_ok=True)
     return child_environment({"TMPDIR": str(folder)})
 

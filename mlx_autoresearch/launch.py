@@ -5,11 +5,10 @@ stand in for modules), a fast BLAS before `mlx.core` is imported, a lasting cach
 memory limits, then the file or module as `__main__`. Other processes start theirs with `launch_command`. When a
 training run ends in an exception, its class is left in the run's folder: nobody has to guess it from words in the log.
 
-On Linux's CPU backend `mx.compile` calls g++ and keeps what it built under TMPDIR/mlx/<version>/cpu; the first run ever
-pays 20-35 s for it, later ones load it. /tmp is emptied at reboot and may hold another user's `mlx` folder, so TMPDIR,
-unless set, becomes a folder in the project's cache. Processes with the same TMPDIR share kernels and trust them: give
-a process that must not run another's code a TMPDIR of its own. Without g++ MLX runs unfused. None of this
-applies on Metal.
+On Linux's CPU backend `mx.compile` calls g++ (see compiler.py) and keeps what it built under TMPDIR/mlx/<version>/cpu;
+the first run ever pays 20-35 s for it, later ones load it. /tmp is emptied at reboot and may hold another user's `mlx`
+folder, so TMPDIR, unless set, becomes a folder in the project's cache. Processes with the same TMPDIR share kernels and
+trust them: give a process that must not run another's code a TMPDIR of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_autoresearch import blas, machine, paths
+from mlx_autoresearch import blas, compiler, machine, paths
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
 from mlx_autoresearch.settings import RunSettings
@@ -100,22 +99,10 @@ def apply_memory_limits(limits: MemoryLimits) -> None:
         mx.set_cache_limit(limits.cache)
 
 
-def compile_cache_folder() -> Path | None:
-    """Where TMPDIR should point so that compiled kernels last; None to leave it alone (it is set, or this is macOS)."""
-    if sys.platform == "darwin" or os.environ.get("TMPDIR"):
-        return None
-    return paths.cache_root() / "compiled"
-
-
 def set_up_process() -> None:
     """Prepare this process for MLX; call it before anything imports `mlx.core`."""
     faulthandler.enable()
-    folder = compile_cache_folder()
-    if folder is not None:
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            os.environ["TMPDIR"] = str(folder)
+    compiler.set_up()
     threads, cores = blas.load().threads, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if threads is not None and threads < cores:
         print(f"OpenBLAS uses {threads} of {cores} cores: the others are busy.", file=sys.stderr)

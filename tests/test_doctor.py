@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mlx_autoresearch import doctor
+from mlx_autoresearch import doctor, paths
 from mlx_autoresearch.doctor import MISSING, OK, WARNING, Readings
 from mlx_autoresearch.machine import GIB
 
-CPU = Readings("AMD EPYC", "cpu", 24 * GIB, 0, "0.32.4", "Linux 6.1", "OpenBLAS 0.3.34", "", 150.0, "/tmp")
+CPU = Readings(
+    "AMD EPYC", "cpu", 24 * GIB, 0, "0.32.4", "Linux 6.1", "OpenBLAS 0.3.34", "", 150.0, "/tmp", "/usr/bin/g++"
+)
 
 
 def test_readings_come_from_a_launched_process() -> None:
@@ -55,7 +57,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_compiler(tmp_path: Path) -> None:
     assert doctor.check_compiler(None, tmp_path).state == WARNING
-    assert doctor.check_compiler("/usr/bin/g++", tmp_path).state == OK
+    assert doctor.check_compiler(str(paths.cache_root() / "compiler-x" / "g++"), tmp_path).state == OK
+    assert doctor.check_compiler("/usr/bin/g++", tmp_path).state == WARNING  # slow kernels
     assert doctor.check_compiler("/usr/bin/g++", tmp_path / "absent").state == MISSING
 
 

@@ -71,7 +71,7 @@ def test_process_gets_fast_blas_and_a_lasting_cache(tmp_path: Path) -> None:
     )
     child = run_launched(["program.py"], tmp_path, MLX_AUTORESEARCH_CACHE=str(cache), TMPDIR="")
     library, folder, handler = child.stdout.rsplit(maxsplit=2)
-    assert library.startswith("OpenBLAS ") and folder == str(cache / "compiled") and handler == "True"
+    assert library.startswith("OpenBLAS ") and Path(folder).parent == cache and handler == "True"
     child = run_launched(["program.py"], tmp_path, MLX_AUTORESEARCH_CACHE=str(cache), TMPDIR=str(tmp_path))
     assert child.stdout.split()[-2] == str(tmp_path)  # one that is set is kept
 

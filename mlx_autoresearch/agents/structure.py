@@ -171,7 +171,7 @@ UNET_SKIPS = StructuralEdit(
         (
             """\
         for block in self.blocks:
-            x = block(x, x0, tokens)
+            x = checkpointed(block, x, x0, tokens) if CHECKPOINT and self.training else block(x, x0, tokens)
 """,
             """\
         inputs: list[mx.array] = []  # of the blocks, for their mirror images
@@ -180,7 +180,7 @@ UNET_SKIPS = StructuralEdit(
             if mirror < i:
                 x = x + self.skip_scales[mirror].astype(x.dtype) * inputs[mirror]
             inputs.append(x)
-            x = block(x, x0, tokens)
+            x = checkpointed(block, x, x0, tokens) if CHECKPOINT and self.training else block(x, x0, tokens)
 """,
         ),
     ),
@@ -276,20 +276,6 @@ ATTENTION_GAIN = StructuralEdit(
     sign="ATTENTION_GAIN",
     replacements=(
         _new_knob("ATTENTION_GAIN", "1.35", "factor of the normalised queries {0.7..2.0 log}"),
-        (
-            """\
-allows; all of them have norm sqrt(K).
-
-    On the CPU backend the scores' bound sqrt(K) stands in for their maximum, which allows the faster exp.
-""",
-            """\
-allows; keys have norm sqrt(K).
-
-    Queries have that norm times ATTENTION_GAIN. On the CPU backend the scores' bound stands in for their maximum, which
-    allows the faster exp.
-""",
-        ),
-        ("exp(scores - HEAD_DIM**0.5)", "exp(scores - ATTENTION_GAIN * HEAD_DIM**0.5)"),
         ("        y = attention(norm(rope(q)),", "        y = attention(ATTENTION_GAIN * norm(rope(q)),"),
     ),
 )
