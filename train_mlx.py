@@ -273,7 +273,7 @@ def softcapped_cross_entropy(hidden: mx.array, weight: mx.array, targets: mx.arr
     for start in range(0, count, LOSS_CHUNK):
         rows, wanted = hidden[start : start + LOSS_CHUNK], targets[start : start + LOSS_CHUNK, None]
         if start > 0:  # one chunk after the other, or all of their logits are alive together
-            rows = mx.depends([rows], [hidden_gradients[-1], weight_gradient])[0]
+            rows = mx.depends([rows], [loss, hidden_gradients[-1], weight_gradient])[0]
         z = (rows @ weight.T).astype(mx.float32) * (1 / SOFTCAP)
         capped = mx.tanh(z)
         exponentials = mx.exp(SOFTCAP * capped - SOFTCAP)
