@@ -66,7 +66,7 @@ CHECKPOINT        = False      # a block's activations are computed again for it
 
 ON_GPU = mx.default_device() == mx.gpu
 DTYPE = mx.bfloat16 if ON_GPU else mx.float32  # activations; weights and optimizer state are always float32
-ATTENTION_BLOCK, KEY_TILE = 256, 64  # queries per call of attention; its keys begin at a multiple of the tile
+ATTENTION_BLOCK, KEY_TILE = 128, 64  # queries per call of attention; its keys begin at a multiple of the tile
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Model
@@ -108,21 +108,23 @@ class Embedding(nn.Module):
 def attention(q: mx.array, k: mx.array, v: mx.array, window: int) -> mx.array:
     """Causal attention over the last `window` tokens, the token itself included.
 
-    q is (B, H, T, K); k and v are (B, KV_HEADS, T, K). While gradients are taken, MLX computes all scores of a call and
-    masks them afterwards. So queries go in blocks, each against the keys that it can see, rounded to whole tiles.
+    q is (B, H, T, K), k and v are (B, KV_HEADS, T, K); q and k have norm sqrt(K), so that scores stay within +-sqrt(K).
+    While gradients are taken, MLX's fused attention is not fused: it computes all T x T scores, masks them, and passes
+    over them again and again for a softmax and its gradient. Here queries go in blocks, each against the keys that it
+    can see, from a whole tile on; and as bounded scores need no maximum, exp, sum and gradient are one pass each.
     """
-    length = q.shape[2]
+    rows, _, length, _ = q.shape
+    grouped = (q * HEAD_DIM**-0.5).reshape(rows, KV_HEADS, QUERIES_PER_KV, length, HEAD_DIM)
     outputs = []
     for start in range(0, length, ATTENTION_BLOCK):
         stop = min(start + ATTENTION_BLOCK, length)
         first = max(0, start - window + 1) // KEY_TILE * KEY_TILE
         back = mx.arange(start, stop)[:, None] - mx.arange(first, stop)[None, :]
         visible = (back >= 0) & (back < window)
-        keys, values = k[:, :, first:stop], v[:, :, first:stop]
-        outputs.append(
-            mx.fast.scaled_dot_product_attention(q[:, :, start:stop], keys, values, scale=HEAD_DIM**-0.5, mask=visible)
-        )
-    return outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=2)
+        scores = grouped[..., start:stop, :] @ k[:, :, None, first:stop].swapaxes(-1, -2)
+        weights = mx.exp(mx.where(visible, scores, -mx.inf))
+        outputs.append((weights @ v[:, :, None, first:stop]) / weights.sum(axis=-1, keepdims=True))
+    return mx.concatenate(outputs, axis=3).reshape(q.shape)
 
 
 class Attention(nn.Module):
