@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -173,7 +174,12 @@ def test_interrupt_ends_all_workers() -> None:
         "run_command_line(lambda: measure([v], Plan(), lambda words: print(words, flush=True)))\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=TESTS.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests started with & have it ignored
     )
     assert "start" in parent.stdout.readline()
     children = worker_processes(parent.pid)
