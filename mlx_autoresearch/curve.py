@@ -44,7 +44,9 @@ def _parse(line: str) -> dict | None:
         point = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(point, dict) or not isinstance(point.get("step"), int) or not _is_number(point.get("seconds")):
+    if not isinstance(point, dict) or not _is_number(point.get("seconds")):
+        return None
+    if not isinstance(point.get("step"), int) or not _is_number(point["step"]):
         return None
     return {name: value for name, value in point.items() if value is None or _is_number(value)}
 
