@@ -30,6 +30,7 @@ from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_envi
 from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
 from mlx_autoresearch.sandbox.jobs import (
+    file_to_share,
     has_kernels,
     scoring_policy,
     share_kernels,
@@ -102,6 +103,9 @@ class Laboratory:
         """
         remove_tree(folder)
         folder.mkdir(parents=True)
+        if self.sandbox.kind != NOTHING and (own := file_to_share()) is not None:
+            self._compile_kernels(own, folder)
+            share_kernels(own)
         result = self._train(training_file, folder, seed=0, smoke=True)
         if result.failure is None:
             result = self.score(folder, result, ["val"], max_rows=SMOKE_SCORE_ROWS)

@@ -24,6 +24,7 @@ from mlx_autoresearch import blas, compiler, experiment, paths, process
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import Laboratory
+from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.sandbox import NO_SANDBOX, Sandbox
@@ -43,10 +44,12 @@ LIMITS = Limits(memory_bytes=1 << 30, processes=64, file_bytes=256 << 20, disk_b
 MAY_USE_SECONDS = BUDGET_SECONDS + GRACE_SECONDS + 15.0
 """An attack whose run takes longer than this was not stopped for certain; start-up and scoring are in it."""
 
-HONEST_SECONDS, HONEST_PAIRS = 15.0, 2
+HONEST_SECONDS, HONEST_PAIRS = 10.0, 4
 
 LEAST_SPEED = 0.85
-"""Steps inside over steps outside. The sandbox is in nobody's way once a run has started; what is left is noise."""
+"""The best run's steps inside over the best one's outside: what else the machine does slows single runs, not the best.
+
+The sandbox is in nobody's way once a run has started."""
 
 ANOTHER_SCORE = ("a link where the scorer's log goes", "a link where the result goes", "folders 3000 deep",
                  "records that are no records", "live on as a daemon", "a link for a log")  # fmt: skip
@@ -168,11 +171,13 @@ def attack(name: str, sandbox: Sandbox, around: Surroundings) -> tuple[RunResult
     source = HOSTILE.read_text(encoding="utf-8").replace('ATTACK = "none"', f"ATTACK = {name!r}")
     training_file.write_text(source.replace('r"""{}"""', f'r"""{json.dumps(around.bait())}"""'), encoding="utf-8")
     (folder / "run").mkdir()
-    kernels_of(training_file)  # what is compiled before a run would be one more run of the attack
+    kernels = kernels_of(training_file)  # made here: compiling before the run would be one more run of the attack
     laboratory = Laboratory(around.dataset.folder, BUDGET_SECONDS, sandbox=sandbox, limits=LIMITS)
     started = time.monotonic()
     result = laboratory.run(training_file, folder / "run", seed=1)
-    return result, folder / "run", time.monotonic() - started
+    seconds = time.monotonic() - started
+    remove_tree(kernels)
+    return result, folder / "run", seconds
 
 
 def steal(sandbox: Sandbox, around: Surroundings) -> Iterator[Row]:
@@ -209,25 +214,27 @@ def ravage(name: str, sandbox: Sandbox, around: Surroundings) -> Row:
     return Row(name, bool(wrong), "; ".join([*wrong, outcome] if wrong else [outcome]))
 
 
-def speed(sandbox: Sandbox, dataset: Dataset, root: Path) -> float:
-    """Steps of the project's own train_mlx.py inside over outside, from runs in turn, each after a smoke run.
+def speed(sandbox: Sandbox, dataset: Dataset, root: Path) -> tuple[list[int], list[int]]:
+    """Steps of the project's own train_mlx.py inside and outside, from runs in turn; kernels are compiled beforehand.
+
+    One BLAS thread for all: how many there are depends on what else the machine does when a run starts.
 
     Raises:
         AutoresearchError: an honest run failed.
     """
-    steps = {True: 0, False: 0}
-    training_file = paths.PROJECT / "train_mlx.py"
-    for number in range(2 * HONEST_PAIRS):
+    os.environ[blas.THREADS_VARIABLE] = "1"
+    steps: dict[bool, list[int]] = {True: [], False: []}
+    for number in range(-2, 2 * HONEST_PAIRS):
         inside = number % 2 == 0
         laboratory = Laboratory(dataset.folder, HONEST_SECONDS, sandbox=sandbox if inside else NO_SANDBOX)
         folder = root / f"honest-{number}"
-        failure = laboratory.smoke(training_file, folder / "smoke")
-        (folder / "run").mkdir(parents=True)
-        result = failure or laboratory.run(training_file, folder / "run", seed=1)
+        folder.mkdir()
+        result = laboratory._train(paths.PROJECT / "train_mlx.py", folder, seed=1, smoke=number < 0)
         if result.failure is not None or not result.steps:
             raise AutoresearchError(f"an honest run failed ({result.failure}): {result.reason}")
-        steps[inside] += result.steps
-    return steps[True] / steps[False]
+        if number >= 0:
+            steps[inside].append(result.steps)
+    return steps[True], steps[False]
 
 
 @contextmanager
@@ -273,9 +280,11 @@ def run_all(sandbox: Sandbox, quick: bool, only: str | None = None) -> int:
                 attempts, got_through = attempts + 1, got_through + row.got_through
         print(f"{attempts} attempts against {sandbox.name}, {got_through} got through.")
         if not quick:
-            ratio = speed(sandbox, dataset, root)
-            print(f"An honest run makes {ratio:.3f} times the steps that it makes outside ({HONEST_PAIRS} pairs).")
-            got_through += ratio < LEAST_SPEED
+            inside, outside = speed(sandbox, dataset, root)
+            ratio, best = sum(inside) / sum(outside), max(inside) / max(outside)
+            print(f"An honest run's steps in {HONEST_SECONDS:g} s: inside {inside}, outside {outside}.")
+            print(f"Inside over outside: {ratio:.3f} of all, {best:.3f} of the best.")
+            got_through += best < LEAST_SPEED
     return got_through
 
 
@@ -304,7 +313,7 @@ def main() -> int:
     """Command line: see the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.escapes", description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="a small dataset, and no measurement of speed")
-    parser.add_argument("--only", metavar="WORDS", help="only attacks with these words in their names")
+    parser.add_argument("--only", metavar="WORDS", help="only attacks with these words in their names ('' for none)")
     parser.add_argument("--kind", help="attack this kind (bubblewrap, Landlock, Seatbelt), not the best one")
     arguments = parser.parse_args()
     if os.environ.get("ANTHROPIC_API_KEY") != KEY:  # a key that lies in this process's /proc entry as well

@@ -231,9 +231,14 @@ def test_kernels_are_shared_by_the_persons_own_file_only(tmp_path: Path, monkeyp
     (mine / "mlx").mkdir()
     (mine / "mlx" / "a.so").write_text("a")
     (mine / "link.so").symlink_to("/etc/passwd")
+    long_name = "k" * 252 + ".so"
+    (mine / long_name).touch()
+    assert jobs.file_to_share() == own
     jobs.share_kernels(own)
+    assert jobs.file_to_share() is None
     assert not jobs.has_kernels(other)
-    assert [path.name for path in jobs.kernels_of(other).rglob("*") if path.is_file()] == ["a.so"]
+    copied = [path.name for path in jobs.kernels_of(other).rglob("*") if path.is_file()]
+    assert sorted(copied) == ["a.so", long_name]
     assert not (jobs.kernels_of(edit) / "mlx").exists() and jobs.has_kernels(other)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlx_autoresearch import blas, compiler, paths
 from mlx_autoresearch.dataset import MANIFEST
-from mlx_autoresearch.files import TEMPORARY_SUFFIX
+from mlx_autoresearch.files import TEMPORARY_SUFFIX, remove_tree
 from mlx_autoresearch.process import child_environment
 from mlx_autoresearch.sandbox.policy import Limits, Policy, limits_of_this_machine, python_and_project
 
@@ -102,12 +102,19 @@ def throw_away_kernels() -> Iterator[Path]:
         yield Path(name)
 
 
+def file_to_share() -> Path | None:
+    """The person's own train_mlx.py while nothing that it compiled is there for others to start from; else None."""
+    own = paths.PROJECT / "train_mlx.py"
+    return own if own.is_file() and not _shared().is_dir() else None
+
+
 def share_kernels(training_file: Path) -> None:
     """Let others start from what `training_file` compiled, if it is the person's own train_mlx.py and no agent's."""
     own = paths.PROJECT / "train_mlx.py"
     if not own.is_file() or own.read_bytes() != training_file.read_bytes():
         return
     with suppress(OSError):
+        _shared().mkdir(parents=True, exist_ok=True)
         _copy_plain_files(_folder(training_file), _shared())
 
 
@@ -134,12 +141,13 @@ def _copy_plain_files(source: Path, target: Path) -> None:
                 return
             if plain and not (there / name).exists():
                 there.mkdir(parents=True, exist_ok=True)
-                partial = there / (name + TEMPORARY_SUFFIX)
+                partial = there / f"copying{TEMPORARY_SUFFIX}"  # kernels' names leave no room for a suffix
                 shutil.copyfile(Path(parent, name), partial)
                 os.rename(partial, there / name)
 
 
 def _forget_old_ones(root: Path) -> None:
-    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    folders = sorted(root.glob("training-*"), key=lambda path: path.stat().st_mtime)
     for folder in folders[: max(0, len(folders) - KEPT_FOLDERS)]:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(folder)
