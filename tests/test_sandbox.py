@@ -172,7 +172,7 @@ def test_seatbelt_profile(tmp_path: Path) -> None:
         rules = text.splitlines()
         assert rules[:2] == ["(version 1)", "(allow default)"]
         assert all(rule.startswith("(") and rule.endswith(")") for rule in rules)
-        for rule in ("(deny network*)", "(deny process-fork)", "(deny file-write*)", "(deny file-read-data)"):
+        for rule in ("(deny network*)", "(deny process-fork)", "(deny file-write*)"):
             assert rule in rules
         writing = rules.index("(deny file-write*)")
         assert f'(allow file-write* (subpath "{tmp_path.resolve()}/run"))' in rules[writing:]
@@ -180,6 +180,11 @@ def test_seatbelt_profile(tmp_path: Path) -> None:
         assert rules[-1].startswith("(deny mach-lookup") and "com.apple.SecurityServer" in rules[-1]
         assert r"x\.y/C/(.*/)?com\.apple\.(metal" in text
     assert "AGXDeviceUserClient" in strict and "AGXDeviceUserClient" not in lenient
+    shut = next(rule for rule in lenient.splitlines() if rule.startswith("(deny file-read-data"))
+    assert "(deny file-read-data)" in strict.splitlines() and "(deny file-read-data)" not in lenient.splitlines()
+    for path in ("/Users", Path.home().resolve(), paths.PROJECT, paths.data_root().resolve()):
+        assert f'(subpath "{path}")' in shut
+    assert lenient.index(shut) < lenient.index("(allow file-read-data")
     line = seatbelt.command_line(["/usr/bin/true"], policy, "strict", Path("/var/folders/x"))
     assert line[0] == "/usr/bin/sandbox-exec" and line[1] == "-p" and line[3:] == ["/usr/bin/true"]
     with pytest.raises(AutoresearchError, match="rename that folder"):

@@ -5,7 +5,8 @@ is all that Metal compute opens (nolabs-ai/nono PR 635, tetsuo-ai/agenc-core PR 
 com.apple.MTLCompilerService compiles shaders (agenc-core PR 1488, sandbox-runtime issue 560), and compiled ones go to
 the user's cache folder below com.apple.metal* (claude-code issue 86757, WebKit PR 25267). Profiles that deny IOKit
 altogether end MLX at its import (openai/codex issue 17644). Hence two levels and a self-test: "strict" names what may
-be reached, "lenient" leaves IOKit and most services open; the first that computes and proves its refusals is used.
+be reached, "lenient" leaves IOKit, most services and the system's files open and shuts where people keep theirs; the
+first that computes and proves its refusals is used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from mlx_autoresearch import paths
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.sandbox.policy import Policy
 
@@ -47,6 +49,10 @@ READABLE_SYSTEM = (
 )  # fmt: skip
 
 
+PERSONAL = ("/Users", "/Volumes", "/private/tmp", "/private/var/tmp", "/private/var/folders", "/private/var/root")
+"""Where people and their programs keep files: shut at the lenient level, where the rest of the disk can be read."""
+
+
 def command_line(command: list[str], policy: Policy, level: str, user_cache: Path) -> list[str]:
     """`command` under `sandbox-exec`; `user_cache` is the folder from `user_cache_folder`."""
     return [PROGRAM, "-p", profile(policy, level, user_cache), *command]
@@ -70,8 +76,9 @@ def user_cache_folder() -> Path:
 def profile(policy: Policy, level: str, user_cache: Path) -> str:
     """The profile's text. Of several rules that match, the last one counts.
 
-    Reading starts from a refusal of all file contents outside the system's folders; names and sizes stay visible,
-    because the dynamic linker and Python look along whole paths. Writing starts from a refusal of everything.
+    Reading starts from a refusal of all file contents outside the system's folders ("lenient": of those in people's
+    folders and the project's); names and sizes stay visible, because the dynamic linker and Python look along whole
+    paths. Writing starts from a refusal of everything.
     """
     readable = " ".join(_below(path) for path in (*map(Path, READABLE_SYSTEM), *policy.readable, *policy.writable))
     writable = " ".join(_below(path) for path in policy.writable)
@@ -86,7 +93,7 @@ def profile(policy: Policy, level: str, user_cache: Path) -> str:
         "(deny process-info*)",
         "(allow process-info* (target self))",
         '(deny sysctl-read (sysctl-name-prefix "kern.procargs"))',
-        "(deny file-read-data)",
+        f"(deny file-read-data{'' if level == 'strict' else ' ' + _personal()})",
         f'(allow file-read-data (literal "/") {readable})',
         "(deny file-write*)",
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero") (literal "/dev/dtracehelper"))',
@@ -104,6 +111,11 @@ def profile(policy: Policy, level: str, user_cache: Path) -> str:
         ]
     rules.append(f"(deny mach-lookup {_names(KEYCHAIN_SERVICES)})")
     return "\n".join(rules)
+
+
+def _personal() -> str:
+    own = (Path.home(), paths.PROJECT, paths.data_root(), paths.runs_root(), paths.cache_root())
+    return " ".join(_below(path) for path in (*map(Path, PERSONAL), *own))
 
 
 def _inside_writable(path: Path, policy: Policy) -> bool:
