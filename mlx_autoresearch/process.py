@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ LOG_LIMIT_BYTES = 32 << 20
 """A process that prints more than this is stopped: endless output would fill the disk."""
 
 POLL_SECONDS = 0.1
+
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 TIMEOUT, LOG_TOO_LARGE = "timeout", "log too large"
 
@@ -81,21 +84,44 @@ def run_process(
         KeyboardInterrupt: passed on, after the child was killed.
     """
     with log.open("wb") as output:
-        started = awake_seconds()
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        started, child = awake_seconds(), None
         try:
+            with signals_held_back():
+                child = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             stopped = _watch(child, output.fileno(), started + seconds, on_tick, guard)
         finally:
-            kill_group(child)
+            if child is not None:
+                kill_group(child)
     return Outcome(child.returncode, stopped, awake_seconds() - started)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """What asks this process to stop is heard at the end of the block, not in it.
+
+    Else it could come while a child is being started, and nobody would know of the child.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others never run handlers
+        yield
+        return
+    held: list[int] = []
+    numbers = [number for number in STOPPING_SIGNALS if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def _watch(
