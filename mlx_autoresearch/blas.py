@@ -183,19 +183,37 @@ def _library_name(path: Path) -> str:
     return path.name
 
 
+def make_copy() -> Path | None:
+    """The file of the fast BLAS in the cache, made when missing, for processes that can't write there.
+
+    None on macOS, and where it can't be made: such a process then looks for another BLAS, as `load` does.
+    """
+    if sys.platform == "darwin":
+        return None
+    try:
+        return _copy_in_cache(importlib.metadata.version("scipy-openblas32"))
+    except (importlib.metadata.PackageNotFoundError, OSError, subprocess.SubprocessError):
+        return None
+
+
+def _copy_in_cache(version: str) -> Path:
+    copy = paths.cache_root() / "blas" / f"libopenblas-{version}.so"
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _make_copy(copy)
+    return copy
+
+
 def _load_from_wheel() -> BlasReport:
     try:
         version = importlib.metadata.version("scipy-openblas32")
     except importlib.metadata.PackageNotFoundError:
         return BlasReport(None, reason="the package scipy-openblas32 is not installed")
     try:
-        copy = paths.cache_root() / "blas" / f"libopenblas-{version}.so"
-        if not copy.exists():
-            try:
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                _make_copy(copy)
-            except OSError:  # a cache that can't be written: a copy of our own for this process
-                return _load_throw_away_copy()
+        try:
+            copy = _copy_in_cache(version)
+        except OSError:  # a cache that can't be written: a copy of our own for this process
+            return _load_throw_away_copy()
         return _load_library(copy)
     except (OSError, subprocess.SubprocessError) as error:
         return BlasReport(None, reason=f"scipy-openblas32 could not be used ({_first_line(error)})")

@@ -33,7 +33,9 @@ def set_up() -> None:
     if sys.platform != "linux":
         return
     with suppress(OSError):
-        _put_first_on_path(paths.cache_root() / f"compiler-{processor()}")
+        wrapper = make_wrapper()
+        if wrapper is not None:
+            os.environ["PATH"] = os.pathsep.join([str(wrapper), *_path_without(wrapper)])
     with suppress(OSError):
         kernels = kernels_folder()
         kernels.mkdir(parents=True, exist_ok=True)
@@ -56,12 +58,16 @@ def processor() -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 
 
-def _put_first_on_path(folder: Path) -> None:
-    """Make the compiler of ours in `folder`, unless there is none to call, and let it be found before all others."""
-    others = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != str(folder)]
-    real = shutil.which(NAME, path=os.pathsep.join(others))
+def make_wrapper() -> Path | None:
+    """The folder of our `g++`, made when missing; None where there is no compiler to call, or on another system.
+
+    Raises:
+        OSError: it is missing and the cache can't be written.
+    """
+    folder = paths.cache_root() / f"compiler-{processor()}"
+    real = shutil.which(NAME, path=os.pathsep.join(_path_without(folder))) if sys.platform == "linux" else None
     if real is None:
-        return
+        return None
     script = f'#!/bin/sh\nexec {shlex.quote(real)} {FLAGS} "$@"\n'
     wrapper = folder / NAME
     if not (wrapper.is_file() and wrapper.read_text(encoding="utf-8") == script):
@@ -69,4 +75,8 @@ def _put_first_on_path(folder: Path) -> None:
         with written_atomically(wrapper) as path:
             path.write_text(script, encoding="utf-8")
             path.chmod(0o755)
-    os.environ["PATH"] = os.pathsep.join([str(folder), *others])
+    return folder
+
+
+def _path_without(folder: Path) -> list[str]:
+    return [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != str(folder)]

@@ -179,7 +179,7 @@ def _dataset() -> Dataset:
     from mlx_autoresearch.dataset import open_dataset
 
     settings = RunSettings.from_environment()
-    return open_dataset(None if settings is None else settings.dataset)
+    return open_dataset(None if settings is None else settings.dataset, splits=("train",))
 
 
 def _rank_and_size() -> tuple[int, int]:

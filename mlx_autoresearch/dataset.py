@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -132,10 +132,11 @@ class Dataset:
         return self.folder / split
 
 
-def open_dataset(name_or_path: str | Path | None = None) -> Dataset:
+def open_dataset(name_or_path: str | Path | None = None, splits: Sequence[str] = SPLITS) -> Dataset:
     """Open a prepared dataset by name or folder; None is the one prepared last.
 
-    Files are checked for being there with their full length; `Dataset.verify` reads them.
+    Files are checked for being there with their full length, those of other splits than `splits` left out: a sandboxed
+    process doesn't see them. `Dataset.verify` reads them.
 
     Raises:
         AutoresearchError: none is prepared, there is none of that name, or it is damaged or of another format.
@@ -156,7 +157,9 @@ def open_dataset(name_or_path: str | Path | None = None) -> Dataset:
             f"run `{manifest.get('command', 'python prepare.py')}` again"
         )
     for name, expected in files:
-        path = folder / name
+        path, part = folder / name, name.split("/")[0]
+        if part in SPLITS and part not in splits:
+            continue
         if not path.is_file() or path.stat().st_size != expected["bytes"]:
             raise _damaged(path, folder, manifest)
     return Dataset(folder, manifest)

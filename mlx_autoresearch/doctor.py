@@ -26,6 +26,7 @@ from mlx_autoresearch.agents import best_available
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.launch import launch_command
+from mlx_autoresearch.sandbox.choice import Choice, choose
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 """States of a check; `MISSING` is for what nothing works without."""
@@ -226,6 +227,18 @@ def check_researcher(name: str, why: str) -> Check:
     return Check("researcher", WARNING, f"the search agent: {why}", fix)
 
 
+def check_sandbox(choice: Choice) -> Check:
+    """Which sandbox proved itself, and how to get a better one."""
+    problems = "; ".join(choice.problems)
+    if not choice.works:
+        found = f"none: only the search agent will run, or --no-sandbox ({problems})"
+        return Check("sandbox", WARNING, found, choice.advice)
+    found = f"{choice.sandbox.name}: MLX computes in it, and what it must refuse was refused"
+    if problems:
+        return Check("sandbox", OK, f"{found} (not: {problems})", choice.advice)
+    return Check("sandbox", OK, found)
+
+
 def check_power(ac_power: bool | None, low_power: bool | None, thermal: int | None) -> Iterator[Check]:
     """Power and heat of a Mac, which decide how fast it computes; readings that are unknown make no line."""
     if ac_power is not None:
@@ -250,8 +263,7 @@ def all_checks() -> Iterator[Check]:
     yield check_disk(paths.runs_root())
     yield check_git(paths.PROJECT)
     yield check_researcher(*best_available())
-    found = "none yet: edits run with your own rights; those of the search agent come from this project"
-    yield Check("sandbox", WARNING, found, "let only agents that you trust propose edits")
+    yield check_sandbox(choose())
     yield from check_power(machine.on_ac_power(), machine.low_power_mode(), machine.thermal_level())
 
 

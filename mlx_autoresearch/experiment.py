@@ -1,31 +1,43 @@
 """One experiment's runs, from a training file to a score: smoke, train, score, each in child processes.
 
 The parent owns the clock: a run that has not handed its model in by TIME_BUDGET + GRACE_SECONDS after its start is
-killed. A run that fails is a result like any other, with a class of failure and a sentence, never a number.
+killed. A run that fails is a result like any other, with a class of failure and a sentence, never a number. Both
+processes run in the laboratory's sandbox, where it has one; what training left is checked before anybody reads it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlx_autoresearch.compiler import kernels_folder
 from mlx_autoresearch.curve import last_point
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.files import read_json
+from mlx_autoresearch.evidence import clear_up, read_summary
+from mlx_autoresearch.files import read_json, remove_tree
 from mlx_autoresearch.gate import check_source
-from mlx_autoresearch.launch import FAILURE_FILE, launch_command
+from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS, launch_command
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
-from mlx_autoresearch.process import Outcome, child_environment, run_process, tail
+from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail
 from mlx_autoresearch.records import RunResult
+from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
+from mlx_autoresearch.sandbox.jobs import (
+    file_to_share,
+    has_kernels,
+    scoring_policy,
+    share_kernels,
+    throw_away_kernels,
+    training_policy,
+)
+from mlx_autoresearch.sandbox.policy import Limits
 from mlx_autoresearch.settings import (
     DEFAULT_BUDGET_SECONDS,
     GRAPH_FILE,
@@ -42,6 +54,8 @@ SMOKE_SECONDS = 180.0
 
 MINIMUM_SCORE_SECONDS = 180.0
 """A model that takes longer to score than both this and its training budget is refused."""
+
+FAILURE_CLASS_CHARACTERS = 40
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
@@ -72,34 +86,52 @@ class Laboratory:
         dataset: folder of the prepared dataset.
         budget_seconds: training time of every run.
         on_progress: called a few times a second while something runs.
+        sandbox: where training and scoring run; without one they have the person's own rights.
+        limits: what a sandboxed process may use up; None for what this machine can spare.
     """
 
     dataset: Path
     budget_seconds: float = DEFAULT_BUDGET_SECONDS
     on_progress: Callable[[Progress], None] = lambda progress: None
+    sandbox: Sandbox = NO_SANDBOX
+    limits: Limits | None = None
 
     def smoke(self, training_file: Path, folder: Path) -> RunResult | None:
         """Two steps, a hand-in and a score on a sliver; returns the failure, or None when all is well.
 
         `folder` is made for it and removed again, unless it failed: then its logs stay.
         """
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         folder.mkdir(parents=True)
+        if self.sandbox.kind != NOTHING and (own := file_to_share()) is not None:
+            self._compile_kernels(own, folder)
+            share_kernels(own)
         result = self._train(training_file, folder, seed=0, smoke=True)
         if result.failure is None:
             result = self.score(folder, result, ["val"], max_rows=SMOKE_SCORE_ROWS)
         if result.failure is not None:
             return result
-        shutil.rmtree(folder)
+        if self.sandbox.kind != NOTHING:
+            share_kernels(training_file)
+        remove_tree(folder)
         return None
 
     def run(self, training_file: Path, folder: Path, seed: int, splits: Sequence[str] = ("val",)) -> RunResult:
         """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in."""
         started = awake_seconds()
+        if self.sandbox.kind != NOTHING and not has_kernels(training_file):
+            self._compile_kernels(training_file, folder)
         result = self._train(training_file, folder, seed, smoke=False)
         if result.failure is None:
             result = self.score(folder, result, splits)
         return replace(result, total_seconds=round(awake_seconds() - started, 2))
+
+    def _compile_kernels(self, training_file: Path, folder: Path) -> None:
+        """Two steps whose result is thrown away: kernels that were lost since the smoke run must not cost budget."""
+        warm = folder / "warming-up"
+        warm.mkdir()
+        self._train(training_file, warm, seed=0, smoke=True)
+        remove_tree(warm)
 
     def score(
         self,
@@ -114,9 +146,9 @@ class Laboratory:
             "-m",
             "mlx_autoresearch.scorer",
             "--graph",
-            str(folder / GRAPH_FILE),
+            str((folder / GRAPH_FILE).absolute()),
             "--dataset",
-            str(self.dataset),
+            str(self.dataset.absolute()),
         ]
         for split in splits:
             command += ["--split", split]
@@ -126,11 +158,11 @@ class Laboratory:
             command.append("--every-cut")
         log = folder / "score.log"
         limit = max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
-        outcome = run_process(
-            launch_command(command), folder, scorer_environment(), log, limit, self._ticker("score", folder)
-        )
+        with self._scoring(launch_command(command), folder, splits) as confined:
+            outcome = run_confined(confined, log, limit, self._ticker("score", folder))
         if outcome.stopped:
-            return replace(result, failure="refused", reason=f"Scoring took longer than {limit:.0f} s and was stopped.")
+            reason = f"took longer than {limit:.0f} s" if outcome.stopped == TIMEOUT else outcome.stopped
+            return replace(result, failure="refused", reason=f"Scoring was stopped: {reason}.")
         try:
             answer = json.loads(tail(log, 100_000).splitlines()[-1])
         except (IndexError, ValueError):
@@ -159,17 +191,34 @@ class Laboratory:
             smoke=smoke,
         )
         settings.save(folder / "run.json")
-        environment = child_environment({SETTINGS_VARIABLE: str((folder / "run.json").absolute())})
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
-        outcome = run_process(
-            launch_command([str(training_file.absolute())]),
-            folder,
-            environment,
-            folder / "run.log",
-            limit,
-            self._ticker("smoke" if smoke else "train", folder),
+        confined = self._training(launch_command([str(training_file.absolute())]), training_file, folder)
+        ticker = self._ticker("smoke" if smoke else "train", folder)
+        outcome = run_confined(confined, folder / "run.log", limit, ticker)
+        complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
+        result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
+        return (
+            result
+            if complaint is None or result.failure is not None
+            else replace(result, failure="refused", reason=complaint)
         )
-        return read_outcome(outcome, folder, seed, limit)
+
+    def _training(self, command: list[str], training_file: Path, folder: Path) -> Confined:
+        settings_file = (folder / "run.json").absolute()
+        variables = {SETTINGS_VARIABLE: str(settings_file)}
+        if self.sandbox.kind == NOTHING:
+            return Confined(command, child_environment(variables), folder)
+        files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
+        return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
+
+    @contextmanager
+    def _scoring(self, command: list[str], folder: Path, splits: Sequence[str]) -> Iterator[Confined]:
+        if self.sandbox.kind == NOTHING:
+            yield Confined(command, scorer_environment(), folder)
+            return
+        with throw_away_kernels() as kernels:
+            files = (folder.absolute(), self.dataset.absolute())
+            yield confine(command, scoring_policy(*files, splits, kernels, self.limits), self.sandbox)
 
     def _ticker(self, stage: str, folder: Path) -> Callable[[], None]:
         started = awake_seconds()
@@ -191,26 +240,29 @@ def scorer_environment() -> dict[str, str]:
 def read_outcome(outcome: Outcome, folder: Path, seed: int, limit: float) -> RunResult:
     """What came of a training process: its own report where it handed in, else the class of failure."""
     point = last_point(folder / "curve.jsonl")
+    waited, seconds = point.get("waited"), point.get("seconds")
+    parameters, peak_memory_bytes = read_summary(folder)
     result = RunResult(
         seed=seed,
         training_seconds=round(outcome.seconds, 2),
         steps=point.get("step"),
-        tokens=point.get("tokens"),
-        data_wait_share=round(point["waited"] / point["seconds"], 5) if point.get("waited") is not None else None,
+        tokens=None if point.get("tokens") is None else int(point["tokens"]),
+        data_wait_share=round(waited / seconds, 5) if waited is not None and seconds else None,
     )
     failure, reason = failure_of(outcome, folder, limit)
     if failure is not None:
         return replace(result, failure=failure, reason=reason)
-    summary = read_json(folder / SUMMARY_FILE)
-    return replace(result, parameters=summary["parameters"], peak_memory_bytes=summary["peak_memory_bytes"])
+    return replace(result, parameters=parameters, peak_memory_bytes=peak_memory_bytes)
 
 
 def failure_of(outcome: Outcome, folder: Path, limit: float) -> tuple[str | None, str]:
     """Class of failure and a sentence, told by exit status and structured evidence, not by words in the log."""
-    if outcome.stopped == "timeout":
+    if outcome.stopped == TIMEOUT:
         return "timeout", f"No model was handed in {limit:.0f} s after the start."
-    if outcome.stopped:
+    if outcome.stopped == LOG_TOO_LARGE:
         return "killed", "It printed more than the log may hold and was stopped."
+    if outcome.stopped:
+        return "out of memory" if "memory" in outcome.stopped else "killed", f"It was stopped: {outcome.stopped}."
     evidence = folder / FAILURE_FILE
     if evidence.exists():
         return read_failure(evidence)
@@ -229,8 +281,9 @@ def read_failure(evidence: Path) -> tuple[str, str]:
     """Class and sentence from what the process left; a training file can write there too, so anything is possible."""
     try:
         failure = read_json(evidence)
-        return str(failure["failure"]), f"{failure['type']}: {failure['message']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        message = f"{failure['type']}: {failure['message']}"[: 2 * FAILURE_MESSAGE_CHARACTERS]
+        return str(failure["failure"])[:FAILURE_CLASS_CHARACTERS], message
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "python error", "It failed, and its record of the failure can't be read."
 
 
@@ -312,9 +365,9 @@ def _print_progress(progress: Progress) -> None:
     loss = progress.point.get("loss")
     words = f"{progress.stage} {progress.seconds:5.0f} s"
     if progress.stage == "train" and loss is not None:
-        tokens_per_second = progress.point["tokens"] / progress.point["seconds"]
         words += f" of {progress.budget_seconds:.0f}   step {progress.point['step']}   loss {loss:.4f}"
-        words += f"   {tokens_per_second:,.0f} tokens/s"
+        if progress.point.get("tokens") and progress.point["seconds"]:
+            words += f"   {progress.point['tokens'] / progress.point['seconds']:,.0f} tokens/s"
     print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
 
 

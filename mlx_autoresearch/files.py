@@ -6,10 +6,11 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 TEMPORARY_SUFFIX = ".partial"
 
@@ -81,6 +82,50 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open for reading what somebody else may have put there: a regular file and nothing else, without waiting.
+
+    Raises:
+        OSError: it is absent, a link (also a hard link to a file elsewhere), a pipe, a device, a socket or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(f"{path} is not a file of its own")
+    return os.fdopen(descriptor, "rb")
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a folder with all it holds; absent is fine.
+
+    For what a training run left: links are removed, not followed, permissions are taken, and folders are lifted to the
+    top one by one, so that no nesting is too deep. Killed in the middle, it can be called again.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    path.chmod(0o700)
+    while entries := list(os.scandir(path)):
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _lift_folders(entry.path, path)
+                os.rmdir(entry.path)
+            else:
+                os.unlink(entry.path)
+    path.rmdir()
+
+
+def _lift_folders(folder: str, top: Path) -> None:
+    os.chmod(folder, 0o700)
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, 0o700)  # moving a folder writes to it
+            os.rename(entry.path, top / f".removing-{os.urandom(8).hex()}")
+        else:
+            os.unlink(entry.path)
 
 
 def sha256_of(path: Path) -> str:

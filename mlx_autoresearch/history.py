@@ -43,6 +43,7 @@ from mlx_autoresearch.files import (
     flush_folder,
     flush_to_disk,
     read_json,
+    remove_tree,
     write_json,
     write_text,
 )
@@ -156,7 +157,7 @@ class Experiment:
         """
         index = next(index for index in range(1, len(self.results) + 2) if index not in self.results)
         folder = self.run_folder(index)
-        _remove(folder)
+        remove_tree(folder)
         folder.mkdir(parents=True)
         flush_folder(folder.parent)
         flush_folder(self.folder)
@@ -229,7 +230,7 @@ class Night:
             )
         _require_same(_read_identity(root), identity, root)
         for unfinished in (root / "experiments").glob("*" + TEMPORARY_SUFFIX):
-            _remove(unfinished)
+            remove_tree(unfinished)
         _repair_best(root)
         night = cls(root, identity)
         night._load()
@@ -262,7 +263,7 @@ class Night:
         number = max([experiment.number for experiment in self.experiments] + list(self.skipped), default=-1) + 1
         folder = self.root / "experiments" / f"{number:04d}"
         temporary = folder.with_name(folder.name + TEMPORARY_SUFFIX)
-        _remove(temporary)
+        remove_tree(temporary)
         temporary.mkdir(parents=True)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         story = {key: value for key, value in asdict(proposal).items() if key != "source"}
@@ -351,7 +352,7 @@ class Night:
                 if unfinished or (needed is not None and folder == experiment.run_folder(needed)):
                     continue
                 for name in MODEL_FILES:
-                    _remove(folder / name)
+                    remove_tree(folder / name)
 
     def _load(self) -> None:
         for number, folder in sorted(_numbered_folders(self.root)):
@@ -615,7 +616,7 @@ def _swap_in(best: Path) -> None:
         os.rename(best, old)
     os.rename(new, best)
     flush_folder(best.parent)
-    _remove(old)
+    remove_tree(old)
 
 
 def _repair_best(root: Path) -> None:
@@ -628,24 +629,11 @@ def _repair_best(root: Path) -> None:
     if not best.exists() and old.exists():
         os.rename(new if new.exists() else old, best)
         flush_folder(root)
-    _remove(new)
-    _remove(old)
+    remove_tree(new)
+    remove_tree(old)
 
 
 def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb") as file:
         flush_to_disk(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a folder, whatever a training run left in it or did to its permissions; absent is fine."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    path.chmod(0o700)
-    for parent, folders, _ in os.walk(path):
-        for folder in (Path(parent, name) for name in folders):
-            if not folder.is_symlink():
-                folder.chmod(0o700)
-    shutil.rmtree(path)

@@ -39,10 +39,13 @@ from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
 from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.sandbox import NO_SANDBOX
+from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
 from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cost_text, known_prices
 from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
+from mlx_autoresearch.trust import choose_sandbox, sandbox_line
 
 CONTRACT_VERSION = "2"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
@@ -446,6 +449,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_BUDGET_SECONDS,
         help="training time of a run; other than 300 is for practice and never compared with it (default: 300)",
     )
+    parser.add_argument(
+        "--no-sandbox",
+        action="store_true",
+        help="run edits with your own rights: they could read your files and use your network; it is written down",
+    )
     add_researcher_arguments(parser)
     return parser
 
@@ -564,6 +572,11 @@ def main() -> int:
             f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
             f"edits decided so far: {night.decided_edits()}. Ctrl-C stops; the same command goes on."
         )
+        if arguments.no_sandbox:
+            sandbox = NO_SANDBOX
+            terminal.say("Note: --no-sandbox: edits run with your own rights, and every run's record says so.")
+        else:
+            sandbox = choose_sandbox(choose(), agent_name, night, terminal.say)
         timeline = Timeline(root / TIMELINE_FILE)
         # A coding program that only happens to be installed may not be logged in: then the search agent does.
         insisted = arguments.agent is not None or agent_name == "anthropic"
@@ -576,7 +589,7 @@ def main() -> int:
 
         loop = Loop(
             night=night,
-            laboratory=Laboratory(Path(dataset.folder), arguments.budget, on_progress),
+            laboratory=Laboratory(Path(dataset.folder), arguments.budget, on_progress, sandbox),
             dataset=dataset,
             agent=agent,
             thinking=thinking,
@@ -607,7 +620,7 @@ def main() -> int:
                 terminal.table(night)
                 if ledger.total.tokens:
                     terminal.say(f"Language models so far: {cost_text(ledger.total)}")
-                for line in where_to_look(night, opening.branch):
+                for line in filter(None, (sandbox_line(night), *where_to_look(night, opening.branch))):
                     terminal.say(line)
     return 0
 

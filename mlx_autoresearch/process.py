@@ -1,7 +1,7 @@
 """Child processes: started in a group of their own, with a cleaned environment, a deadline, and certain death.
 
-This keeps an experiment from outliving its budget and from inheriting secrets through the environment. It is not a
-sandbox: a training file still runs with the person's own rights.
+This keeps an experiment from outliving its budget and from inheriting secrets through the environment. What it may see
+and write while it lives is the sandbox's business.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlx_autoresearch.files import open_plain
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import PROJECT
+from mlx_autoresearch.process_tree import kill_tree
 
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "USER", "LOGNAME", "SSL_CERT_FILE")
 """What a child needs from the person's environment. Everything else stays behind, API keys above all."""
@@ -28,6 +31,10 @@ LOG_LIMIT_BYTES = 32 << 20
 
 POLL_SECONDS = 0.1
 
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+TIMEOUT, LOG_TOO_LARGE = "timeout", "log too large"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -35,7 +42,7 @@ class Outcome:
 
     Attributes:
         exit_status: its status; negative is the signal that ended it.
-        stopped: why the parent killed it ("timeout" or "log too large"), None when it ended by itself.
+        stopped: why the parent killed it: TIMEOUT, LOG_TOO_LARGE, or the guard's words; None when it ended by itself.
         seconds: its wall time, time asleep not counted.
     """
 
@@ -59,6 +66,7 @@ def run_process(
     log: Path,
     seconds: float,
     on_tick: Callable[[], None] = lambda: None,
+    guard: Callable[[int], str | None] = lambda pid: None,
 ) -> Outcome:
     """Run `command` in `folder` to its end, or to its death after `seconds`; whatever happens, nothing of it lives on.
 
@@ -69,35 +77,68 @@ def run_process(
         log: file that gets its standard output and error.
         seconds: deadline, counted on a clock that stands still while the machine sleeps.
         on_tick: called about every POLL_SECONDS, for progress.
+        guard: called as often with the child's number; says why the child has to be stopped, None while all is well.
 
     Raises:
         OSError: the command can't be started.
         KeyboardInterrupt: passed on, after the child was killed.
     """
     with log.open("wb") as output:
-        started = awake_seconds()
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        started, child = awake_seconds(), None
         try:
-            stopped = _watch(child, log, started + seconds, on_tick)
+            with signals_held_back():
+                child = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            stopped = _watch(child, output.fileno(), started + seconds, on_tick, guard)
         finally:
-            kill_group(child)
+            if child is not None:
+                kill_group(child)
     return Outcome(child.returncode, stopped, awake_seconds() - started)
 
 
-def _watch(child: subprocess.Popen, log: Path, deadline: float, on_tick: Callable[[], None]) -> str | None:
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """What asks this process to stop is heard at the end of the block, not in it.
+
+    Else it could come while a child is being started, and nobody would know of the child.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others never run handlers
+        yield
+        return
+    held: list[int] = []
+    numbers = [number for number in STOPPING_SIGNALS if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
+def _watch(
+    child: subprocess.Popen,
+    log: int,
+    deadline: float,
+    on_tick: Callable[[], None],
+    guard: Callable[[int], str | None],
+) -> str | None:
+    """Wait for the child's end. The log is known by its descriptor: its name belongs to the child's folder."""
     while child.poll() is None:
         if awake_seconds() >= deadline:
-            return "timeout"
-        if log.stat().st_size > LOG_LIMIT_BYTES:
-            return "log too large"
+            return TIMEOUT
+        if os.fstat(log).st_size > LOG_LIMIT_BYTES:
+            return LOG_TOO_LARGE
+        if (reason := guard(child.pid)) is not None:
+            return reason
         on_tick()
         with suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, min(POLL_SECONDS, deadline - awake_seconds())))
@@ -105,17 +146,21 @@ def _watch(child: subprocess.Popen, log: Path, deadline: float, on_tick: Callabl
 
 
 def kill_group(child: subprocess.Popen) -> None:
-    """SIGKILL the child and everything in its process group, and wait until the child is gone."""
+    """SIGKILL the child, what it started and its whole process group, and wait until the child is gone."""
+    if child.poll() is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(child.pid, signal.SIGSTOP)  # or it could start new ones while the others are killed
+        kill_tree(child.pid)
     with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS's answer when only zombies are left
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def tail(log: Path, characters: int = 2000) -> str:
-    """The end of a log file as text; empty when there is none."""
+    """The end of a log file as text; empty when there is none, or something else lies there."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4 * characters))
-            return file.read().decode("utf-8", errors="replace")[-characters:]
+        with open_plain(log) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * characters))
+            return file.read(4 * characters).decode("utf-8", errors="replace")[-characters:]
     except OSError:
         return ""

@@ -52,6 +52,7 @@ class RunResult:
         vocab_size: vocabulary of the scored model.
         peak_memory_bytes: peak of MLX's own allocator in the training process.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
+        sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class RunResult:
     vocab_size: int | None = None
     peak_memory_bytes: int | None = None
     data_wait_share: float | None = None
+    sandbox: str | None = None
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def sweep_every_cut(graph: Graph, vocab_size: int, row: np.ndarray, rng: np.rand
 
 def run_scorer(arguments: argparse.Namespace) -> dict:
     """Score what the command line asks for; a refusal comes back as `{"refused": sentence}`."""
-    dataset = open_dataset(arguments.dataset)
+    dataset = open_dataset(arguments.dataset, arguments.split)
     rng = np.random.default_rng()  # not reproducible on purpose: a model can't know the cuts beforehand
     try:
         graph, vocab_size = import_graph(Path(arguments.graph))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.knobs import write_knobs
+from mlx_autoresearch.sandbox.choice import choose
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +26,11 @@ SMALL_KNOBS = {
 def small_source() -> str:
     """train_mlx.py with knobs that make a step take milliseconds on a CPU."""
     return write_knobs((PROJECT / "train_mlx.py").read_text(encoding="utf-8"), SMALL_KNOBS, machine_class=0)
+
+
+def sandbox_options() -> list[str]:
+    """What a loop with a researcher needs on a machine without a sandbox; nothing where there is one."""
+    return [] if choose().works else ["--no-sandbox"]
 
 
 def make_project(folder: Path, dataset: Dataset) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_llm import FakeLLM, text, tool_use
-from small_project import make_project
+from small_project import make_project, sandbox_options
 from test_loop import UNCOMPILED, MadeUpLaboratory, Script, make_loop, rate, small_baseline  # noqa: F401 (a fixture)
 
 from mlx_autoresearch import thinking
@@ -116,7 +116,11 @@ def test_a_night_with_a_scripted_researcher(tmp_path: Path, dataset: Dataset) ->
         variables = {"ANTHROPIC_API_KEY": "test-key", "ANTHROPIC_BASE_URL": fake.url, "HOME": str(tmp_path)}
         environment = {"PATH": os.environ["PATH"], **UNCOMPILED, **variables}
         night = subprocess.run(
-            [*command, "--max-usd", "9"], cwd=project, env=environment, capture_output=True, text=True
+            [*command, "--max-usd", "9", *sandbox_options()],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert night.returncode == 0, night.stdout + night.stderr
     root = project / "runs" / "t"

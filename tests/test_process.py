@@ -85,6 +85,22 @@ def test_interrupt_kills_the_child(tmp_path: Path) -> None:
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
+def test_interrupt_while_the_child_is_started_kills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Interrupted(process.subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(process.subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "import time; time.sleep(60)")
+    assert len(started) == 1 and not alive(started[0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_command_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         run_process(["/nowhere/program"], tmp_path, {}, tmp_path / "log", 1.0)

@@ -152,8 +152,10 @@ def progress_numbers(progress: running.Progress) -> str:
         return f"{progress.stage} {progress.seconds:.0f} s"
     text = f"{progress.seconds:.0f} of {progress.budget_seconds:.0f} s"
     point = progress.point
-    if point.get("loss") is not None and point.get("seconds"):
-        text += f"  step {point['step']}  loss {point['loss']:.3f}  {point['tokens'] / point['seconds']:,.0f} tokens/s"
+    if point.get("loss") is not None:
+        text += f"  step {point['step']}  loss {point['loss']:.3f}"
+        if point.get("tokens") and point["seconds"]:
+            text += f"  {point['tokens'] / point['seconds']:,.0f} tokens/s"
     return text
 
 
