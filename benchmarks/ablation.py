@@ -9,7 +9,8 @@ second takes one technique away at a time. Each variant has a process of its own
 (interleaved.py), so that ratios are those of neighbours in time. `time` is a variant's step over ours, the median over
 rounds with the 10th and 90th percentile; `memory` is the peak of MLX's allocator over ours.
 
-Writes JSON and, beside it, a page in Markdown with the reason for each technique on Metal.
+Writes JSON, in which the part that was not asked for stays as it is, and beside it a page in Markdown with the reason
+for each technique on Metal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.plain_step import PIECES
 from benchmarks.speed import progress, slug
 from mlx_autoresearch import machine
 from mlx_autoresearch.errors import run_command_line
-from mlx_autoresearch.files import write_json, write_text
+from mlx_autoresearch.files import read_json, write_json, write_text
 from mlx_autoresearch.paths import PROJECT
 
 OURS = "train_mlx.py"
@@ -384,7 +385,8 @@ def step_cells(row: Row) -> str:
 
 def page(results: Mapping[str, Any]) -> str:
     """The results in Markdown."""
-    lines = [f"# The training step, technique by technique\n\n{results['machine']}, {results['date']}.", ""]
+    dates = sorted({comparison["date"] for comparison in (*results["plain"], *results["ablation"])})
+    lines = [f"# The training step, technique by technique\n\n{results['machine']}, {', '.join(dates)}.", ""]
     lines += ["Made by `python -m benchmarks.ablation`, whose first lines say what is measured and how.", ""]
     if results["plain"]:
         lines += ["## Against a plain step", ""]
@@ -461,16 +463,12 @@ def main() -> None:
     facts = machine.describe()
     output = arguments.output or PROJECT / "benchmarks" / "results" / f"ablation-{slug(facts)}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {
-        "machine": machine.identity(),
-        "backend": facts.backend,
-        "date": time.strftime("%Y-%m-%d"),
-        "plain": [],
-        "ablation": [],
-    }
+    results = {"machine": machine.identity(), "backend": facts.backend, "plain": [], "ablation": []}
+    if output.is_file():
+        results |= {part: read_json(output)[part] for part in ("plain", "ablation")}
 
     def keep(part: str, done: list) -> None:
-        results[part] = done
+        results[part] = [{**comparison, "date": time.strftime("%Y-%m-%d")} for comparison in done]
         write_json(output, results)
         write_text(output.with_suffix(".md"), page(results))
 

@@ -84,10 +84,11 @@ def test_page_shows_what_was_measured_and_what_was_not() -> None:
     long, short = ablation.LONG_SETTING.name, ablation.ABLATION_SETTING.name
     techniques = [measured("compiled step", 2.5, 2**20), Measurement("fused RoPE", "fused RoPE ended with status 9")]
     ablated = [asdict(ablation.row_of(m, ours)) for m in techniques]
-    results = {"machine": "a machine", "backend": "cpu", "date": "2026-01-01"}
-    page = ablation.page(
-        results | {"plain": [{"setting": long, "rows": rows}], "ablation": [{"setting": short, "rows": ablated}]}
-    )
+    dated = {"date": "2026-01-01"}
+    plain, ablation_part = ({"setting": long, "rows": rows, **dated}, {"setting": short, "rows": ablated, **dated})
+    results = {"machine": "a machine", "backend": "cpu", "plain": [plain], "ablation": [ablation_part]}
+    page = ablation.page(results)
+    assert "a machine, 2026-01-01." in page
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines()}
     assert "**1.50** (1.50-1.50) | 2.00 | 1.10 | 0.50" in lines[long]
     assert "1.25 (1.25-1.25) | 1.00" in lines["compiled step"]
