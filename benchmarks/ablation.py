@@ -25,18 +25,13 @@ from typing import Any
 from benchmarks.interleaved import Measurement, Plan, Variant, measure, ratios, spread
 from benchmarks.plain_step import PIECES
 from benchmarks.speed import progress, slug
+from benchmarks.training_file import WITHOUT_MUON
 from mlx_autoresearch import machine
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import read_json, write_json, write_text
 from mlx_autoresearch.paths import PROJECT
 
 OURS = "train_mlx.py"
-
-ADAMW_EVERYWHERE = (
-    'MATRICES = ("query.weight", "key.weight", "value.weight", "output.weight", "up.weight", "down.weight")',
-    "MATRICES = ()",
-)
-"""Without Muon, whose products cost both sides the same, the forms of the step are compared by themselves."""
 
 SDPA_IN_BLOCKS = (
     ("        scores = grouped[..., start:stop, :] @ k[:, :, None, first:stop].swapaxes(-1, -2)\n", ""),
@@ -88,14 +83,17 @@ class Setting:
 
 
 def setting(vocabulary: int, rows: int, context: int, adamw: bool) -> Setting:
-    """The model of 4 blocks, 256 wide, windows as in train_mlx.py (three short, one long)."""
+    """The model of 4 blocks, 256 wide, windows as in train_mlx.py (three short, one long).
+
+    With `adamw` without Muon, whose products cost both sides the same: the forms of the step are compared alone.
+    """
     optimizer = "AdamW" if adamw else "Muon and AdamW"
     return Setting(
         f"context {context}, {rows} rows, vocabulary {vocabulary}, {optimizer}",
         {**MODEL, "VOCAB_SIZE": vocabulary},
         rows,
         context,
-        (ADAMW_EVERYWHERE,) if adamw else (),
+        (WITHOUT_MUON,) if adamw else (),
     )
 
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.training_file import edited
+from benchmarks.training_file import WITHOUT_MUON, edited
 from mlx_autoresearch import machine
 from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import run_command_line
@@ -25,10 +25,7 @@ from mlx_autoresearch.knobs import write_knobs
 from mlx_autoresearch.paths import PROJECT, runs_root
 
 ADAMW_EVERYWHERE = (
-    (
-        'MATRICES = ("query.weight", "key.weight", "value.weight", "output.weight", "up.weight", "down.weight")',
-        "MATRICES = ()",
-    ),
+    WITHOUT_MUON,
     ("EMBEDDING_LR      = 0.6 ", "EMBEDDING_LR      = 1.5e-3 "),
     ("HEAD_LR           = 0.01 ", "HEAD_LR           = 1.5e-3 "),
     ("SCALAR_LR         = 0.01 ", "SCALAR_LR         = 1.5e-3 "),

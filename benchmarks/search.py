@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks.picture import figure_class
 from mlx_autoresearch import machine
 from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
 from mlx_autoresearch.agents.refusal import refusal
@@ -260,13 +261,7 @@ def draw(results: dict, path: Path) -> None:
     Raises:
         AutoresearchError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AutoresearchError(
-            "The numbers are written, the picture needs matplotlib: pip install -e '.[bench]', then the same command."
-        ) from None
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = figure_class()(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for name, colour in (("search", "tab:blue"), ("random", "tab:orange")):
         curves = [night["best_so_far"] for night in results["nights"] if night["agent"] == name]

@@ -43,6 +43,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.interleaved import Measurement, Plan, Spread, Variant, measure, ratios, spread
+from benchmarks.picture import figure_class
 from benchmarks.training_file import edited
 from mlx_autoresearch import machine
 from mlx_autoresearch.blas import free_cores
@@ -505,19 +506,13 @@ def draw(run: Mapping[str, Any], path: Path) -> None:
     Raises:
         AutoresearchError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise AutoresearchError(
-            "The numbers are written, the picture needs matplotlib: pip install -e '.[bench]', then the same command."
-        ) from None
     contexts = sorted({c["context"] for c in run["configurations"]})
     panels = (
         ("training_tokens_per_second", "training, tokens/s"),
         ("evaluation_tokens_per_second", "evaluation, tokens/s"),
         ("achieved_gflops", "training, GFLOP/s"),
     )
-    figure = Figure(figsize=(2.2 + 4.2 * len(contexts), 9), layout="constrained")
+    figure = figure_class()(figsize=(2.2 + 4.2 * len(contexts), 9), layout="constrained")
     grid = figure.subplots(len(panels), len(contexts), squeeze=False)
     for column, context in enumerate(contexts):
         members = [c for c in run["configurations"] if c["context"] == context]

@@ -18,6 +18,12 @@ MACHINE_CLASS = "M = machine_class()"
 DATA_TYPE = "DTYPE = mx.bfloat16 if ON_GPU else mx.float32"
 """The line that picks the activations' dtype."""
 
+WITHOUT_MUON = (
+    'MATRICES = ("query.weight", "key.weight", "value.weight", "output.weight", "up.weight", "down.weight")',
+    "MATRICES = ()",
+)
+"""An edit that leaves every parameter to AdamW."""
+
 
 def load_training_file(
     knobs: Mapping[str, Value], data_type: DataType | None = None, edits: Sequence[tuple[str, str]] = ()

@@ -197,11 +197,9 @@ class Laboratory:
         outcome = run_confined(confined, folder / "run.log", limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
         result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
-        return (
-            result
-            if complaint is None or result.failure is not None
-            else replace(result, failure="refused", reason=complaint)
-        )
+        if complaint is not None and result.failure is None:
+            return replace(result, failure="refused", reason=complaint)
+        return result
 
     def _training(self, command: list[str], training_file: Path, folder: Path) -> Confined:
         settings_file = (folder / "run.json").absolute()

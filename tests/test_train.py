@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten, tree_unflatten
 
+from benchmarks.training_file import load_training_file
 from mlx_autoresearch.curve import read_points
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.knobs import read_knobs, unread_knobs, write_knobs
@@ -28,9 +29,7 @@ SMALL = {"DEPTH": 3, "WIDTH": 64, "HEAD_DIM": 32, "KV_HEADS": 2, "VOCAB_SIZE": 1
 
 def load(**knobs: object) -> ModuleType:
     """train_mlx.py with other knobs, as a module, on the CPU column."""
-    module = ModuleType("train_mlx_under_test")
-    source = write_knobs(SOURCE, {**SMALL, **knobs}, machine_class=0).replace("M = machine_class()", "M = 0")
-    exec(compile(source, "train_mlx.py", "exec"), module.__dict__)
+    module = load_training_file({**SMALL, **knobs})
     mx.random.seed(3)
     return module
 
