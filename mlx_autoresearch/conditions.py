@@ -1,0 +1,205 @@
+"""The machine's state around a run, and whether a score that was measured in it may count.
+
+A wall-clock budget makes the machine a part of the score: a hot chip, another program or a battery trains fewer steps.
+So every run records its conditions (conditions_meter.py), and one outside the machine's usual state is invalid and
+repeated.
+
+The usual state is not a constant but the median of the last runs, valid or not. A fanless laptop settles where heat and
+cooling balance, and what is compared is measured there: a single run that was cooler or hotter is an outlier, three
+are the new state. The first runs of a night are as unfair as the hottest, so no direction is favoured.
+
+    runs/<tag>/conditions.jsonl      a line for every finished run: its conditions, and why it doesn't count, if so
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from mlx_autoresearch.files import append_line
+from mlx_autoresearch.speed_probe import Speed
+
+CONDITIONS_FILE = "conditions.jsonl"
+
+JUDGED_BUDGET_SECONDS = 30.0
+"""Below this budget a night is practice: the probe would take a good part of it, so nothing is probed or repeated."""
+
+INVALID_IN_A_ROW = 3
+"""After so many invalid runs the next one counts whatever its conditions: this is how the machine is tonight."""
+
+OTHER_LOAD_SHARE = 0.25
+"""Share of all cores that other programs (or, in a virtual machine, other machines) may use during a run beyond what
+they usually do. A person's background programs stay below it; a stolen core of two or of three does not."""
+
+LEAST_SWAPPED_OUT_BYTES = 256 << 20
+"""Memory written to swap during a run that spoils it: less is other programs' idle memory being put away."""
+
+SLEPT_SECONDS = 5.0
+"""Sleep of the machine during a run that spoils it: what was in flight starts again cold."""
+
+SPEED_TOLERANCE = 0.10
+"""How far the probe may lie from the usual speed."""
+
+USUAL_RUNS = 5
+"""The usual state is the median of so many runs: three of a new kind change it, a quarter of an hour."""
+
+LEAST_USUAL_RUNS = 3
+"""Before so many runs there is no usual state, and nothing to wait for."""
+
+CRITICAL_PRESSURE = 4
+"""macOS's highest level of memory pressure: it swaps and kills."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine around one run. What is unknown is None.
+
+    Attributes:
+        products, copies: the probe before the run, see `speed_probe.Speed`.
+        other_cores: cores that others used, on average over the run; in a virtual machine also what the host took.
+        cores: cores that the system counts.
+        thermal_level: the median of the samples, 0 to 4, see `machine.THERMAL_LEVELS`; hottest: the highest.
+        memory_pressure: the highest sample, 1, 2 or 4.
+        swapped_out_bytes: memory written to swap meanwhile.
+        slept_seconds: how long the machine slept.
+        on_ac_power: False if any sample said battery.
+        low_power_mode: True if any sample said so.
+    """
+
+    products: float | None = None
+    copies: float | None = None
+    other_cores: float | None = None
+    cores: int | None = None
+    thermal_level: float | None = None
+    hottest: int | None = None
+    memory_pressure: int | None = None
+    swapped_out_bytes: int | None = None
+    slept_seconds: float = 0.0
+    on_ac_power: bool | None = None
+    low_power_mode: bool | None = None
+
+    @property
+    def speed(self) -> Speed | None:
+        """What the probe found."""
+        return None if self.products is None or self.copies is None else Speed(self.products, self.copies)
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The state in which this machine measures: medians over the last runs that counted; None for what is unknown."""
+
+    speed: Speed | None = None
+    other_cores: float | None = None
+    thermal_level: float | None = None
+    on_ac_power: bool | None = None
+    low_power_mode: bool | None = None
+
+
+def usual_state(history: Sequence[Conditions]) -> Usual:
+    """The usual state after these runs, oldest first; unknown before LEAST_USUAL_RUNS."""
+    lately = history[-USUAL_RUNS:]
+
+    def median(values: list[float | None]) -> float | None:
+        known = [float(value) for value in values if value is not None]
+        return statistics.median(known) if len(known) >= LEAST_USUAL_RUNS else None
+
+    products, copies = median([c.products for c in lately]), median([c.copies for c in lately])
+    mains, saving = median([c.on_ac_power for c in lately]), median([c.low_power_mode for c in lately])
+    return Usual(
+        speed=None if products is None or copies is None else Speed(products, copies),
+        other_cores=median([c.other_cores for c in lately]),
+        thermal_level=median([c.thermal_level for c in lately]),
+        on_ac_power=None if mains is None else mains > 0.5,
+        low_power_mode=None if saving is None else saving > 0.5,
+    )
+
+
+def why_invalid(run: Conditions, usual: Usual) -> str | None:
+    """Why a run in these conditions can't be compared with the others; None when it can."""
+    if run.slept_seconds > SLEPT_SECONDS:
+        return f"the machine slept for {run.slept_seconds:.0f} s"
+    if run.other_cores is not None and run.cores:
+        usually = usual.other_cores or 0.0
+        if run.other_cores > usually + OTHER_LOAD_SHARE * run.cores:
+            return f"other programs used {run.other_cores:.1f} of {run.cores} cores (usually {usually:.1f})"
+    if run.swapped_out_bytes is not None and run.swapped_out_bytes > LEAST_SWAPPED_OUT_BYTES:
+        return f"the machine wrote {run.swapped_out_bytes / (1 << 20):,.0f} MiB to swap"
+    if run.memory_pressure is not None and run.memory_pressure >= CRITICAL_PRESSURE:
+        return "memory was critically short"
+    if usual.thermal_level is not None and run.thermal_level is not None and run.thermal_level > usual.thermal_level:
+        return f"the chip was hotter than usual (level {run.thermal_level:g}, usually {usual.thermal_level:g})"
+    if usual.on_ac_power and run.on_ac_power is False:
+        return "the machine was on battery; it is usually on mains power in this night"
+    if usual.low_power_mode is False and run.low_power_mode:
+        return "low-power mode was on; it is usually off in this night"
+    return why_not_ready(run.speed, usual)
+
+
+def why_not_ready(speed: Speed | None, usual: Usual) -> str | None:
+    """What a probe says against starting a run now; None when the machine is as usual, or nobody knows."""
+    if speed is None or usual.speed is None:
+        return None
+    ratio = speed.ratio(usual.speed)
+    if abs(ratio - 1) <= SPEED_TOLERANCE:
+        return None
+    return f"the machine computes at {ratio:.0%} of its usual speed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished run in the log.
+
+    Attributes:
+        experiment, run: its numbers.
+        conditions: the machine around it.
+        invalid: why it doesn't count; None when it does.
+    """
+
+    experiment: int
+    run: int
+    conditions: Conditions
+    invalid: str | None = None
+
+
+@dataclass
+class ConditionsLog:
+    """The conditions of a night's runs in the order of time, on disk."""
+
+    path: Path
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path) -> ConditionsLog:
+        """The log at `path`; lines that are torn or no entries are passed over."""
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            lines = []
+        return cls(path, [entry for line in lines if (entry := _parse(line)) is not None])
+
+    def usual(self) -> Usual:
+        """The machine's usual state by now."""
+        return usual_state([entry.conditions for entry in self.entries])
+
+    def judge(self, experiment: int, run: int, conditions: Conditions) -> str | None:
+        """Record a finished run; says why it doesn't count, None when it does."""
+        reason = why_invalid(conditions, self.usual())
+        lately = self.entries[-INVALID_IN_A_ROW:]
+        if len(lately) == INVALID_IN_A_ROW and all(entry.invalid for entry in lately):
+            reason = None
+        self.entries.append(Entry(experiment, run, conditions, reason))
+        append_line(self.path, json.dumps(asdict(self.entries[-1])))
+        return reason
+
+
+def _parse(line: str) -> Entry | None:
+    try:
+        entry = json.loads(line)
+        known = {each.name for each in fields(Conditions)}
+        conditions = Conditions(**{name: value for name, value in entry["conditions"].items() if name in known})
+        return Entry(int(entry["experiment"]), int(entry["run"]), conditions, entry["invalid"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

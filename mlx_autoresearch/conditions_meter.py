@@ -1,0 +1,151 @@
+"""Measures the machine's conditions around a run, and waits for it to be as usual before one.
+
+The readings of macOS are not yet run on a Mac.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import psutil
+
+from mlx_autoresearch import machine
+from mlx_autoresearch.conditions import Conditions, Usual, why_not_ready
+from mlx_autoresearch.speed_probe import Speed, run_probe
+
+SAMPLE_SECONDS = 15.0
+"""Between two looks at heat, power and memory during a run: on macOS they start small programs."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""Between two probes while waiting for the machine to cool down or for another program to end."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Levels at one moment; None for what the system doesn't say."""
+
+    thermal_level: int | None
+    memory_pressure: int | None
+    on_ac_power: bool | None
+    low_power_mode: bool | None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counters that only grow, whose differences describe a run; seconds, bytes."""
+
+    seconds: float
+    busy_core_seconds: float
+    own_core_seconds: float
+    swapped_out_bytes: int
+
+
+def take_sample() -> Sample:
+    """Ask the system now."""
+    return Sample(machine.thermal_level(), machine.memory_pressure(), machine.on_ac_power(), machine.low_power_mode())
+
+
+def read_counters() -> Counters | None:
+    """Read them now; None where the system doesn't tell."""
+    with suppress(OSError, RuntimeError, AttributeError):
+        times, swap = psutil.cpu_times(), psutil.swap_memory()
+        busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return Counters(machine.awake_seconds(), busy, own, swap.sout)
+    return None
+
+
+class ConditionsMeter:
+    """Measures the conditions of what happens in its `with` block; `conditions` holds them afterwards."""
+
+    def __init__(
+        self,
+        speed: Speed | None,
+        sample: Callable[[], Sample] = take_sample,
+        counters: Callable[[], Counters | None] = read_counters,
+    ) -> None:
+        self.conditions = Conditions()
+        self._speed, self._sample, self._counters = speed, sample, counters
+        self._samples: list[Sample] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="conditions", daemon=True)
+
+    def __enter__(self) -> ConditionsMeter:
+        """Itself, measuring."""
+        self._sleep, self._before = machine.SleepMeter(), self._counters()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop measuring and put the conditions together."""
+        self._over.set()
+        self._thread.join()
+        self.conditions = replace(
+            summary(self._samples, self._before, self._counters()),
+            products=None if self._speed is None else round(self._speed.products, 3),
+            copies=None if self._speed is None else round(self._speed.copies, 3),
+            slept_seconds=round(self._sleep.slept_seconds(), 1),
+        )
+
+    def _watch(self) -> None:
+        while True:
+            self._samples.append(self._sample())
+            if self._over.wait(SAMPLE_SECONDS):
+                return
+
+
+def summary(samples: Sequence[Sample], before: Counters | None, after: Counters | None) -> Conditions:
+    """The conditions of a time in which these samples were taken, between two readings of the counters."""
+    heat = [sample.thermal_level for sample in samples if sample.thermal_level is not None]
+    pressure = [sample.memory_pressure for sample in samples if sample.memory_pressure is not None]
+    power = [sample.on_ac_power for sample in samples if sample.on_ac_power is not None]
+    saving = [sample.low_power_mode for sample in samples if sample.low_power_mode is not None]
+    others, swapped = None, None
+    if before is not None and after is not None and after.seconds > before.seconds:
+        busy = after.busy_core_seconds - before.busy_core_seconds
+        own = after.own_core_seconds - before.own_core_seconds
+        others = round(max(0.0, busy - own) / (after.seconds - before.seconds), 3)
+        swapped = after.swapped_out_bytes - before.swapped_out_bytes
+    return Conditions(
+        other_cores=others,
+        cores=os.cpu_count(),
+        thermal_level=statistics.median(heat) if heat else None,
+        hottest=max(heat, default=None),
+        memory_pressure=max(pressure, default=None),
+        swapped_out_bytes=swapped,
+        on_ac_power=all(power) if power else None,
+        low_power_mode=any(saving) if saving else None,
+    )
+
+
+def wait_until_usual(
+    usual: Usual,
+    most_seconds: float,
+    say: Callable[[str], None],
+    probe: Callable[[], Speed | None] = run_probe,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Speed | None:
+    """Probe until the machine is as usual, for `most_seconds` at most; returns the last probe.
+
+    A machine that is slower rests between probes. One that is faster, because it cooled down while nobody proposed
+    anything, is warmed up by probing without a rest.
+    """
+    started, told = machine.awake_seconds(), False
+    while True:
+        speed = probe()
+        reason = why_not_ready(speed, usual)
+        if reason is None or machine.awake_seconds() - started > most_seconds:
+            return speed
+        if not told:
+            say(f"Waiting, at most {most_seconds / 60:.0f} min, for the machine to be as usual: {reason}.")
+            told = True
+        if speed.ratio(usual.speed) < 1:
+            sleep(LOOK_AGAIN_SECONDS)

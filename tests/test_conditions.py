@@ -1,0 +1,109 @@
+"""When a run counts: the machine's conditions, judged against what is usual in the night."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from mlx_autoresearch.conditions import (
+    INVALID_IN_A_ROW,
+    LEAST_SWAPPED_OUT_BYTES,
+    LEAST_USUAL_RUNS,
+    SPEED_TOLERANCE,
+    USUAL_RUNS,
+    Conditions,
+    ConditionsLog,
+    Usual,
+    usual_state,
+    why_invalid,
+    why_not_ready,
+)
+from mlx_autoresearch.speed_probe import Speed
+
+QUIET = Conditions(
+    products=50.0,
+    copies=30.0,
+    other_cores=0.1,
+    cores=8,
+    thermal_level=0,
+    hottest=0,
+    memory_pressure=1,
+    swapped_out_bytes=0,
+    on_ac_power=True,
+    low_power_mode=False,
+)
+USUAL = usual_state([QUIET] * LEAST_USUAL_RUNS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"slept_seconds": 40.0}, "slept for 40 s"),
+        ({"other_cores": 2.5}, r"used 2\.5 of 8 cores \(usually 0\.1\)"),
+        ({"swapped_out_bytes": LEAST_SWAPPED_OUT_BYTES + 1}, "256 MiB to swap"),
+        ({"memory_pressure": 4}, "critically short"),
+        ({"thermal_level": 1}, "hotter than usual"),
+        ({"on_ac_power": False}, "on battery"),
+        ({"low_power_mode": True}, "low-power mode"),
+        ({"products": 40.0, "copies": 24.0}, "at 80% of its usual speed"),
+        ({"products": 60.0, "copies": 36.0}, "at 120% of its usual speed"),
+    ],
+)
+def test_run_in_unusual_conditions_is_invalid_with_a_reason(change: dict, words: str) -> None:
+    assert why_invalid(QUIET, USUAL) is None
+    assert re.search(words, why_invalid(replace(QUIET, **change), USUAL))
+
+
+def test_what_is_unknown_makes_no_run_invalid() -> None:
+    assert why_invalid(Conditions(), USUAL) is None
+    assert why_invalid(QUIET, Usual()) is None
+
+
+def test_small_changes_of_speed_and_a_person_s_own_programs_are_no_reason() -> None:
+    slower = 1 - 0.8 * SPEED_TOLERANCE
+    assert why_invalid(replace(QUIET, products=50 * slower, copies=30 * slower, other_cores=1.0), USUAL) is None
+
+
+def test_speed_counts_products_and_copies_alike() -> None:
+    assert Speed(40, 10).ratio(Speed(10, 10)) == pytest.approx(2.0)
+    assert why_not_ready(Speed(50 * 1.3, 30 / 1.3), USUAL) is None
+    assert why_not_ready(None, USUAL) is None
+
+
+def test_usual_state_is_unknown_at_first_and_the_median_of_the_last_runs_later() -> None:
+    assert usual_state([QUIET] * (LEAST_USUAL_RUNS - 1)) == Usual()
+    slow = replace(QUIET, products=25.0)
+    assert usual_state([QUIET] * 20 + [slow]).speed == Speed(50.0, 30.0)
+    assert usual_state([QUIET] * 20 + [slow] * USUAL_RUNS).speed == Speed(25.0, 30.0)
+
+
+def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tmp_path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    warm = replace(QUIET, thermal_level=1, products=42.0, copies=26.0)
+    cold = [log.judge(0, run, QUIET) for run in (1, 2, 3)]
+    settled = [log.judge(number, 1, warm) for number in range(1, 20)]
+    assert cold == [None] * 3
+    assert sum(reason is not None for reason in settled) <= 3
+    assert settled[4:] == [None] * 15
+
+
+def test_after_invalid_runs_in_a_row_the_next_one_counts(tmp_path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    reasons = [log.judge(1, 1, replace(QUIET, memory_pressure=4)) for _ in range(2 * INVALID_IN_A_ROW + 2)]
+    assert [reason is None for reason in reasons] == ([False] * INVALID_IN_A_ROW + [True]) * 2
+
+
+def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) -> None:
+    path = tmp_path / "conditions.jsonl"
+    log = ConditionsLog.open(path)
+    log.judge(0, 1, QUIET)
+    log.judge(0, 2, replace(QUIET, slept_seconds=60.0))
+    with path.open("a") as file:
+        file.write('[1]\n{"experiment": 1}\n{"experiment": 1, "run": 1, "conditions": null, "invalid": null}\n{"expe')
+    again = ConditionsLog.open(path)
+    assert again.entries == log.entries
+    assert [entry.invalid is None for entry in again.entries] == [True, False]
+    again.judge(1, 1, QUIET)
+    assert len(ConditionsLog.open(path).entries) == 3
