@@ -23,9 +23,9 @@ TINY = {"DEPTH": 2, "WIDTH": 32, "HEAD_DIM": 32, "KV_HEADS": 1, "VOCAB_SIZE": 10
 
 
 def test_null_edits_are_never_the_same_text_and_name_what_they_change() -> None:
-    edits = [null_edit(SOURCE, number) for number in range(45)]
-    assert len({source for source, _ in edits} | {SOURCE}) == 46
-    assert len({description for _, description in edits}) == 45
+    edits = [null_edit(SOURCE, number) for number in range(24)]
+    assert len({source for source, _ in edits} | {SOURCE}) == 25
+    assert len({description for _, description in edits}) == 24
 
 
 @pytest.mark.parametrize("number", [0, 2, 44])
