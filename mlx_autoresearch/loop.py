@@ -30,6 +30,7 @@ from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
@@ -228,7 +229,7 @@ class Loop:
         for index, result in sorted(experiment.results.items()):
             if result.failure is not None:
                 words = f"Run {index} failed ({result.failure}): {result.reason}"
-                log = tail(experiment.run_folder(index) / "run.log")
+                log = tail(experiment.run_folder(index) / RUN_LOG_FILE)
                 experiment.record_verdict(Verdict(CRASH, words, details={"log": log}))
                 return True
         return False
@@ -247,7 +248,9 @@ class Loop:
         with self._stage(experiment, "smoke run"):
             failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
         if failure is not None:
-            experiment.record_verdict(Verdict(CRASH, f"Failed in the smoke run ({failure.failure}): {failure.reason}"))
+            words = f"Failed in the smoke run ({failure.failure}): {failure.reason}"
+            details = {"failure": failure.failure, "footprint_bytes": failure.footprint_bytes}
+            experiment.record_verdict(Verdict(CRASH, words, details=details))
         return failure is None
 
     def _check_new(self, experiment: Experiment) -> None:
