@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def test_memory_is_watched_without_a_sandbox_too(tmp_path: Path, dataset: Datase
     assert ALLOWED.memory_bytes < result.footprint_bytes < 4 << 30
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the machine's state is read from /proc")
 def test_a_machine_about_to_run_out_of_memory_stops_the_run(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
