@@ -252,6 +252,8 @@ def _is_loaded() -> bool:
 
 
 def _start(path: Path) -> None:
+    # A person may have switched it off in System Settings, Login Items; installing it again means on.
+    subprocess.run(["launchctl", "enable", f"{_domain()}/{LABEL}"], capture_output=True)
     answer = subprocess.run(["launchctl", "bootstrap", _domain(), str(path)], capture_output=True, text=True)
     if answer.returncode != 0:
         path.unlink()

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 KILL_SECONDS = 10.0
 """How long `kill_tree` goes on killing what keeps appearing."""
 
-PS_COLUMNS = "pid=,ppid=,rss=,state=,lstart="
+PS = ["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "rss=", "-o", "state=", "-o", "lstart="]
+"""An -o each: what follows the first = in one is all heading to BSD's ps."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,7 @@ def _words_of_stat(path: str) -> list[str]:
 def processes_of_ps() -> dict[int, Process]:
     """The processes as `ps` tells them, less that `ps` itself; none when it can't be run."""
     try:
-        with subprocess.Popen(
-            ["ps", "-axo", PS_COLUMNS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as ps:
+        with subprocess.Popen(PS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ps:
             table = parse_ps(ps.communicate()[0])
     except OSError:
         return {}
@@ -138,7 +137,7 @@ def processes_of_ps() -> dict[int, Process]:
 
 
 def parse_ps(text: str) -> dict[int, Process]:
-    """The processes in the output of `ps -axo pid=,ppid=,rss=,state=,lstart=`, whose memory is in KiB."""
+    """The processes in the output of `PS`, whose memory is in KiB."""
     table = {}
     for line in text.splitlines():
         words = line.split(None, 4)

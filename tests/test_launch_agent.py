@@ -98,7 +98,8 @@ def test_the_agent_says_when_the_night_starts_and_when_not(mac: Mac, tmp_path: P
     assert agent["LimitLoadToSessionType"] == "Aqua" and agent["WorkingDirectory"] == str(launch_agent.PROJECT)
     log = tmp_path / "runs" / "nov24" / "launch-agent.log"
     assert agent["StandardOutPath"] == agent["StandardErrorPath"] == str(log) and log.parent.is_dir()
-    assert mac.asked() == [f"bootstrap gui/{os.getuid()} {plist_path()}"]
+    domain = f"gui/{os.getuid()}"
+    assert mac.asked() == [f"enable {domain}/{LABEL}", f"bootstrap {domain} {plist_path()}"]
     assert plist_path() == tmp_path / "home" / "Library" / "LaunchAgents" / f"{LABEL}.plist"
     assert "--uninstall-launch-agent" in sentences[-1] and any("when you log in" in words for words in sentences)
 
@@ -114,8 +115,8 @@ def test_installing_twice_replaces_the_first(mac: Mac, tmp_path: Path) -> None:
     install(OPTIONS, tmp_path / "night")
     install(OPTIONS | {"tag": "nov25"}, tmp_path / "night")
     domain = f"gui/{os.getuid()}"
-    start = f"bootstrap {domain} {plist_path()}"
-    assert mac.asked() == [start, f"bootout {domain}/{LABEL}", start] and "nov25" in written()["ProgramArguments"]
+    start = [f"enable {domain}/{LABEL}", f"bootstrap {domain} {plist_path()}"]
+    assert mac.asked() == [*start, f"bootout {domain}/{LABEL}", *start] and "nov25" in written()["ProgramArguments"]
     assert [path.name for path in plist_path().parent.iterdir()] == [plist_path().name]
 
 

@@ -89,10 +89,11 @@ class Guard:
         for folder in self.folders:
             try:
                 more_size, more_files = content_of(folder, MOST_FILES)
+                free = shutil.disk_usage(folder).free
             except OSError:  # folders that can't be entered, or nested deeper than a path can be long
                 return "it made folders that can't be looked into"
             size, files = size + more_size, files + more_files
-            if shutil.disk_usage(folder).free < LEAST_FREE_DISK:
+            if free < LEAST_FREE_DISK:
                 return "the disk was about to be full"
         if size > self.limits.disk_bytes:
             return f"it wrote {size / GIB:.1f} GiB; {self.limits.disk_bytes / GIB:.1f} are allowed"
