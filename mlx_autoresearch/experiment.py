@@ -159,6 +159,8 @@ class Laboratory:
         with throw_away_kernels() as kernels:
             policy = scoring_policy(folder.absolute(), self.dataset.absolute(), splits, kernels, self.limits)
             outcome = self._run(command, policy, log, limit, self._ticker("score", folder))
+        held = max(result.footprint_bytes or 0, outcome.memory_bytes or 0)
+        result = replace(result, footprint_bytes=held or None)
         if outcome.stopped is not None:
             failure = REFUSED if outcome.stopped.kind == TIMEOUT else CLASS_OF_STOP[outcome.stopped.kind]
             return replace(result, failure=failure, reason=f"Scoring was stopped: {outcome.stopped.reason}.")

@@ -161,17 +161,23 @@ def test_the_kernels_out_of_memory_killer_is_told_from_another_kill(
     assert result.failure == OUT_OF_MEMORY and "the kernel killed it" in result.reason
 
 
-def test_what_the_sandbox_refuses_has_a_class_of_its_own(tmp_path: Path, dataset: Dataset) -> None:
+def test_what_the_sandbox_refuses_has_a_class_of_its_own(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choice = choose()
     if not choice.works:
         pytest.skip("; ".join(choice.problems))
+    monkeypatch.setattr(experiment, "file_to_share", lambda: None)  # compiling the person's own file takes a minute
     for source in ("import socket\nsocket.socket()", "open('/usr/planted', 'w')"):
         result = failure_in(tmp_path, dataset, source, sandbox=choice.sandbox)
         assert result.failure == NOT_PERMITTED and "use no network" in result.reason
     assert failure_in(tmp_path, dataset, "import sys\nsys.exit(125)", sandbox=choice.sandbox).failure == PYTHON_ERROR
 
 
-def test_a_sandbox_that_can_not_be_made_is_no_crash_of_the_edit(tmp_path: Path, dataset: Dataset) -> None:
+def test_a_sandbox_that_can_not_be_made_is_no_crash_of_the_edit(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "file_to_share", lambda: None)
     sandbox = fake_bubblewrap(tmp_path, warden.CANNOT_CONFINE)
     with pytest.raises(AutoresearchError, match="can't be made any more"):
         failure_in(tmp_path, dataset, "pass", sandbox=sandbox)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from broken_sandbox import fake_bubblewrap
 
-from mlx_autoresearch import paths, trust
+from mlx_autoresearch import memory, paths, trust
 from mlx_autoresearch.doctor import OK, WARNING, check_sandbox
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night, RunIdentity
@@ -279,12 +279,14 @@ def test_guard_stops_a_job_when_the_machine_runs_out_and_says_whose_fault_it_is(
     assert stop.kind == kind and stop.reason.startswith("only 0.1 GiB were left") and words in stop.reason
 
 
-def test_kills_by_the_system_are_told_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    kills = iter([5, 5, 6])
-    monkeypatch.setattr(guard, "kernel_kills", lambda: next(kills))
+def test_kills_by_the_system_are_told_from_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "vmstat").write_text("oom_kill 5\n")
     watch = Guard(LIMITS)
-    assert watch.killed_by_system() is None and "the kernel killed it" in watch.killed_by_system().reason
-    monkeypatch.setattr(guard, "kernel_kills", lambda: None)
+    assert watch.killed_by_system() is None
+    (tmp_path / "vmstat").write_text("oom_kill 6\n")
+    assert "the kernel killed it" in watch.killed_by_system().reason
+    (tmp_path / "vmstat").unlink()  # as on macOS
     monkeypatch.setattr(guard, "memory_pressure", lambda: 2)
     assert Guard(LIMITS).killed_by_system().kind == MEMORY
     monkeypatch.setattr(guard, "memory_pressure", lambda: 1)
