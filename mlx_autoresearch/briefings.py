@@ -9,13 +9,16 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured
-from mlx_autoresearch.curve import read_points
+from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured, Memory
+from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.dataset import Dataset
+from mlx_autoresearch.evidence import LOG_FILE
 from mlx_autoresearch.history import Experiment, Night, change_patch
+from mlx_autoresearch.machine import main_memory_bytes
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.process import tail
-from mlx_autoresearch.records import CRASH
+from mlx_autoresearch.records import CRASH, KILLED, OUT_OF_MEMORY, RunResult
+from mlx_autoresearch.sandbox.policy import memory_limit
 from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
 
 CURVE_POINTS = 40
@@ -27,7 +30,7 @@ REPAIRS = 2
 FRESH = 4
 """A crash is mended while it is among the newest so many experiments; later the night has moved on."""
 
-UNMENDABLE = ("killed",)
+UNMENDABLE = (KILLED,)
 """Classes of failure that say nothing about the edit."""
 
 
@@ -68,6 +71,7 @@ class Briefer:
             waiting=tuple(e.proposal for e in experiments[1:] if e.verdict is None),
             bytes_per_token=self._bytes_per_token,
             repair=wanted_repair(experiments, agent),
+            memory=known_memory(incumbent, decided),
         )
 
     def _entry(self, experiment: Experiment) -> HistoryEntry:
@@ -76,6 +80,22 @@ class Briefer:
             parent = next((e for e in self._night.experiments if e.number == experiment.proposal.parent), None)
             self._entries[key] = history_entry(experiment, parent, self._bytes_per_token)
         return self._entries[key]
+
+
+def known_memory(incumbent: Experiment, experiments: list[Experiment]) -> Memory:
+    """What the runs so far tell about memory. A smoke run's failure is in its verdict's details."""
+    held = max((run.footprint_bytes or 0 for run in incumbent.runs), default=0)
+    out = [failed.footprint_bytes for e in experiments if (failed := _out_of_memory(e))]
+    # One that held no more than the incumbent asked for too much at once, or other programs had taken the rest.
+    ceiling = min((size for size in out if isinstance(size, int) and size > held), default=None)
+    return Memory(memory_limit(main_memory_bytes()), held or None, len(out), ceiling)
+
+
+def _out_of_memory(experiment: Experiment) -> RunResult | None:
+    """The run that had too little memory, if one had."""
+    details = experiment.verdict.details
+    smoke = RunResult(0, failure=details.get("failure"), footprint_bytes=details.get("footprint_bytes"))
+    return next((run for run in (*experiment.runs, smoke) if run.failure == OUT_OF_MEMORY), None)
 
 
 def wanted_repair(experiments: list[Experiment], agent: str) -> int | None:
@@ -137,7 +157,7 @@ def history_entry(
 def _log_tail(experiment: Experiment) -> str:
     """The end of the newest log of a failed experiment: of its last run, else of its smoke run."""
     folders = [experiment.run_folder(index) for index in sorted(experiment.results, reverse=True)]
-    return next((text for folder in [*folders, experiment.folder / "smoke"] if (text := tail(folder / "run.log"))), "")
+    return next((text for folder in [*folders, experiment.folder / "smoke"] if (text := tail(folder / LOG_FILE))), "")
 
 
 def _measured(experiment: Experiment, bytes_per_token: Mapping[int, float]) -> Measured | None:
@@ -146,7 +166,7 @@ def _measured(experiment: Experiment, bytes_per_token: Mapping[int, float]) -> M
     if index is None:
         return None
     run = experiment.results[index]
-    points = [point for point in read_points(experiment.run_folder(index) / "curve.jsonl") if _is_point(point)]
+    points = [point for point in read_points(experiment.run_folder(index) / CURVE_FILE) if _is_point(point)]
     rate = bytes_per_token.get(run.vocab_size)
     return Measured(
         steps=run.steps,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_autoresearch.curve import CURVE_FILE
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, SMOKE_STEPS, RunSettings
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from mlx_autoresearch.dataset import Dataset
     from mlx_autoresearch.tokens.batches import Batches
-
-CURVE_FILE = "curve.jsonl"
 
 RECENT_STEPS = 8
 """Steps whose mean duration tells how long the next one will take."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mlx_autoresearch.files import open_plain
 
+CURVE_FILE = "curve.jsonl"
+
 MOST_BYTES = 64 << 20
 """A curve that is longer is read up to here: no honest one comes near it."""
 

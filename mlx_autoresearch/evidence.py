@@ -12,13 +12,13 @@ import os
 import stat
 from pathlib import Path
 
-from mlx_autoresearch.curve import MOST_BYTES
+from mlx_autoresearch.curve import CURVE_FILE, MOST_BYTES
 from mlx_autoresearch.files import open_plain, read_json, remove_tree
 from mlx_autoresearch.launch import FAILURE_FILE
 from mlx_autoresearch.process import LOG_LIMIT_BYTES
 from mlx_autoresearch.settings import GRAPH_FILE, SUMMARY_FILE, WEIGHTS_FILE
 
-SETTINGS_FILE, LOG_FILE, CURVE_FILE = "run.json", "run.log", "curve.jsonl"
+SETTINGS_FILE, LOG_FILE = "run.json", "run.log"
 
 MODEL_BYTES = 8 << 30
 

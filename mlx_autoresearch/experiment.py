@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlx_autoresearch.compiler import kernels_folder
-from mlx_autoresearch.curve import last_point
+from mlx_autoresearch.curve import CURVE_FILE, last_point
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.evidence import clear_up, read_summary
-from mlx_autoresearch.files import read_json, remove_tree
+from mlx_autoresearch.evidence import LOG_FILE, SETTINGS_FILE, clear_up
+from mlx_autoresearch.failures import CLASS_OF_STOP, last_line, read_outcome
+from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.gate import check_source
-from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS, launch_command
+from mlx_autoresearch.launch import launch_command
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
-from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail
-from mlx_autoresearch.records import RunResult
-from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
+from mlx_autoresearch.process import TIMEOUT, Outcome, tail
+from mlx_autoresearch.records import REFUSED, RunResult
+from mlx_autoresearch.sandbox import NO_SANDBOX, Sandbox, confine, require_working, run_confined
 from mlx_autoresearch.sandbox.jobs import (
     file_to_share,
     has_kernels,
@@ -36,15 +34,10 @@ from mlx_autoresearch.sandbox.jobs import (
     share_kernels,
     throw_away_kernels,
     training_policy,
+    unconfined_policy,
 )
-from mlx_autoresearch.sandbox.policy import Limits
-from mlx_autoresearch.settings import (
-    DEFAULT_BUDGET_SECONDS,
-    GRAPH_FILE,
-    SETTINGS_VARIABLE,
-    SUMMARY_FILE,
-    RunSettings,
-)
+from mlx_autoresearch.sandbox.policy import Limits, Policy
+from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, GRAPH_FILE, SETTINGS_VARIABLE, RunSettings
 
 GRACE_SECONDS = 15.0
 """Time after the budget to finish the last step, export the model and end; then the process is killed."""
@@ -54,8 +47,6 @@ SMOKE_SECONDS = 180.0
 
 MINIMUM_SCORE_SECONDS = 180.0
 """A model that takes longer to score than both this and its training budget is refused."""
-
-FAILURE_CLASS_CHARACTERS = 40
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
@@ -87,7 +78,7 @@ class Laboratory:
         budget_seconds: training time of every run.
         on_progress: called a few times a second while something runs.
         sandbox: where training and scoring run; without one they have the person's own rights.
-        limits: what a sandboxed process may use up; None for what this machine can spare.
+        limits: what training and scoring may use up; None for what this machine can spare.
     """
 
     dataset: Path
@@ -100,10 +91,13 @@ class Laboratory:
         """Two steps, a hand-in and a score on a sliver; returns the failure, or None when all is well.
 
         `folder` is made for it and removed again, unless it failed: then its logs stay.
+
+        Raises:
+            AutoresearchError: the sandbox can't be made any more.
         """
         remove_tree(folder)
         folder.mkdir(parents=True)
-        if self.sandbox.kind != NOTHING and (own := file_to_share()) is not None:
+        if self.sandbox.confines and (own := file_to_share()) is not None:
             self._compile_kernels(own, folder)
             share_kernels(own)
         result = self._train(training_file, folder, seed=0, smoke=True)
@@ -111,15 +105,19 @@ class Laboratory:
             result = self.score(folder, result, ["val"], max_rows=SMOKE_SCORE_ROWS)
         if result.failure is not None:
             return result
-        if self.sandbox.kind != NOTHING:
+        if self.sandbox.confines:
             share_kernels(training_file)
         remove_tree(folder)
         return None
 
     def run(self, training_file: Path, folder: Path, seed: int, splits: Sequence[str] = ("val",)) -> RunResult:
-        """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in."""
+        """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in.
+
+        Raises:
+            AutoresearchError: the sandbox can't be made any more.
+        """
         started = awake_seconds()
-        if self.sandbox.kind != NOTHING and not has_kernels(training_file):
+        if self.sandbox.confines and not has_kernels(training_file):
             self._compile_kernels(training_file, folder)
         result = self._train(training_file, folder, seed, smoke=False)
         if result.failure is None:
@@ -158,20 +156,23 @@ class Laboratory:
             command.append("--every-cut")
         log = folder / "score.log"
         limit = max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
-        with self._scoring(launch_command(command), folder, splits) as confined:
-            outcome = run_confined(confined, log, limit, self._ticker("score", folder))
-        if outcome.stopped:
-            reason = f"took longer than {limit:.0f} s" if outcome.stopped == TIMEOUT else outcome.stopped
-            return replace(result, failure="refused", reason=f"Scoring was stopped: {reason}.")
+        with throw_away_kernels() as kernels:
+            policy = scoring_policy(folder.absolute(), self.dataset.absolute(), splits, kernels, self.limits)
+            outcome = self._run(command, policy, log, limit, self._ticker("score", folder))
+        held = max(result.footprint_bytes or 0, outcome.memory_bytes or 0)
+        result = replace(result, footprint_bytes=held or None)
+        if outcome.stopped is not None:
+            failure = REFUSED if outcome.stopped.kind == TIMEOUT else CLASS_OF_STOP[outcome.stopped.kind]
+            return replace(result, failure=failure, reason=f"Scoring was stopped: {outcome.stopped.reason}.")
         try:
             answer = json.loads(tail(log, 100_000).splitlines()[-1])
         except (IndexError, ValueError):
             answer = None
         if outcome.exit_status != 0 or not isinstance(answer, dict):
             reason = f"The scorer ended with status {outcome.exit_status}: {last_line(log)}"
-            return replace(result, failure="refused", reason=reason)
+            return replace(result, failure=REFUSED, reason=reason)
         if "refused" in answer:
-            return replace(result, failure="refused", reason=f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
+            return replace(result, failure=REFUSED, reason=f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
         scores = answer["scores"]
         bpb = {split: round(scores[split]["bpb"], 6) for split in scores}
         return replace(
@@ -190,105 +191,42 @@ class Laboratory:
             started=awake_seconds(),
             smoke=smoke,
         )
-        settings.save(folder / "run.json")
+        settings.save(folder / SETTINGS_FILE)
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
-        confined = self._training(launch_command([str(training_file.absolute())]), training_file, folder)
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        outcome = run_confined(confined, folder / "run.log", limit, ticker)
-        complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
-        result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
+        policy = self._training_policy(training_file, folder)
+        outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker)
+        complaint = clear_up(folder, whole=self.sandbox.confines)
+        result = replace(read_outcome(outcome, folder, seed), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
-            return replace(result, failure="refused", reason=complaint)
+            return replace(result, failure=REFUSED, reason=complaint)
         return result
 
-    def _training(self, command: list[str], training_file: Path, folder: Path) -> Confined:
-        settings_file = (folder / "run.json").absolute()
-        variables = {SETTINGS_VARIABLE: str(settings_file)}
-        if self.sandbox.kind == NOTHING:
-            return Confined(command, child_environment(variables), folder)
-        files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
-        return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
+    def _run(
+        self, target: list[str], policy: Policy, log: Path, seconds: float, on_tick: Callable[[], None]
+    ) -> Outcome:
+        """Run a file or module of the project as `policy` allows. A sandbox that can't be made is nobody's crash."""
+        outcome = run_confined(confine(launch_command(target), policy, self.sandbox), log, seconds, on_tick)
+        if self.sandbox.confines and outcome.exit_status > 0:
+            require_working(self.sandbox)
+        return outcome
 
-    @contextmanager
-    def _scoring(self, command: list[str], folder: Path, splits: Sequence[str]) -> Iterator[Confined]:
-        if self.sandbox.kind == NOTHING:
-            yield Confined(command, scorer_environment(), folder)
-            return
-        with throw_away_kernels() as kernels:
-            files = (folder.absolute(), self.dataset.absolute())
-            yield confine(command, scoring_policy(*files, splits, kernels, self.limits), self.sandbox)
+    def _training_policy(self, training_file: Path, folder: Path) -> Policy:
+        settings_file = (folder / SETTINGS_FILE).absolute()
+        variables = {SETTINGS_VARIABLE: str(settings_file)}
+        if not self.sandbox.confines:
+            return unconfined_policy(folder, variables, self.limits)
+        files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
+        return training_policy(*files, variables, self.limits)
 
     def _ticker(self, stage: str, folder: Path) -> Callable[[], None]:
         started = awake_seconds()
 
         def tick() -> None:
-            point = last_point(folder / "curve.jsonl")
+            point = last_point(folder / CURVE_FILE)
             self.on_progress(Progress(stage, awake_seconds() - started, self.budget_seconds, point))
 
         return tick
-
-
-def scorer_environment() -> dict[str, str]:
-    """The scorer's environment: compiled kernels of its own, since a training file could plant code in shared ones."""
-    folder = kernels_folder("scorer")
-    folder.mkdir(parents=True, exist_ok=True)
-    return child_environment({"TMPDIR": str(folder)})
-
-
-def read_outcome(outcome: Outcome, folder: Path, seed: int, limit: float) -> RunResult:
-    """What came of a training process: its own report where it handed in, else the class of failure."""
-    point = last_point(folder / "curve.jsonl")
-    waited, seconds = point.get("waited"), point.get("seconds")
-    parameters, peak_memory_bytes = read_summary(folder)
-    result = RunResult(
-        seed=seed,
-        training_seconds=round(outcome.seconds, 2),
-        steps=point.get("step"),
-        tokens=None if point.get("tokens") is None else int(point["tokens"]),
-        data_wait_share=round(waited / seconds, 5) if waited is not None and seconds else None,
-    )
-    failure, reason = failure_of(outcome, folder, limit)
-    if failure is not None:
-        return replace(result, failure=failure, reason=reason)
-    return replace(result, parameters=parameters, peak_memory_bytes=peak_memory_bytes)
-
-
-def failure_of(outcome: Outcome, folder: Path, limit: float) -> tuple[str | None, str]:
-    """Class of failure and a sentence, told by exit status and structured evidence, not by words in the log."""
-    if outcome.stopped == TIMEOUT:
-        return "timeout", f"No model was handed in {limit:.0f} s after the start."
-    if outcome.stopped == LOG_TOO_LARGE:
-        return "killed", "It printed more than the log may hold and was stopped."
-    if outcome.stopped:
-        return "out of memory" if "memory" in outcome.stopped else "killed", f"It was stopped: {outcome.stopped}."
-    evidence = folder / FAILURE_FILE
-    if evidence.exists():
-        return read_failure(evidence)
-    if outcome.exit_status < 0:
-        name = signal.Signals(-outcome.exit_status).name
-        kind = "aborted" if outcome.exit_status == -signal.SIGABRT else "killed"
-        return kind, f"The process was ended by {name}. Its last words: {last_line(folder / 'run.log')}"
-    if outcome.exit_status != 0:
-        return "python error", f"It ended with status {outcome.exit_status}: {last_line(folder / 'run.log')}"
-    if not (folder / SUMMARY_FILE).exists():
-        return "no hand-in", "It ended without handing a model in."
-    return None, ""
-
-
-def read_failure(evidence: Path) -> tuple[str, str]:
-    """Class and sentence from what the process left; a training file can write there too, so anything is possible."""
-    try:
-        failure = read_json(evidence)
-        message = f"{failure['type']}: {failure['message']}"[: 2 * FAILURE_MESSAGE_CHARACTERS]
-        return str(failure["failure"])[:FAILURE_CLASS_CHARACTERS], message
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "python error", "It failed, and its record of the failure can't be read."
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = [line.strip() for line in tail(log).splitlines() if line.strip()]
-    return lines[-1] if lines else "(nothing)"
 
 
 def summary_block(result: RunResult) -> str:
@@ -334,7 +272,7 @@ def run_by_hand(training_file: Path) -> None:
         result = laboratory.run(training_file, folder, seed=0)
         _clear_progress()
         if result.failure is not None:
-            raise AutoresearchError(f"The run failed ({result.failure}): {result.reason} See {folder}/run.log.")
+            raise AutoresearchError(f"The run failed ({result.failure}): {result.reason} See {folder / LOG_FILE}.")
         print(summary_block(result))
         print(f"The model is in {folder}.")
     else:

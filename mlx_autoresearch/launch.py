@@ -13,6 +13,7 @@ trust them: give a process that must not run another's code a TMPDIR of its own.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import runpy
@@ -26,6 +27,7 @@ from pathlib import Path
 from mlx_autoresearch import blas, compiler, machine, paths
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
+from mlx_autoresearch.records import NAN, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, TIMED_OUT
 from mlx_autoresearch.settings import RunSettings
 
 USAGE = "use: python -m mlx_autoresearch.launch FILE.py [arguments], or -m MODULE [arguments]"
@@ -150,14 +152,16 @@ def end_with_parent() -> None:
 
 
 def failure_class(error: Exception) -> str:
-    """The class of failure (see `records.RunResult.failure`) of an exception that ended a training run."""
+    """The class of failure (see `records`) of an exception that ended a training run."""
     if isinstance(error, FloatingPointError):
-        return "nan"
+        return NAN
     if isinstance(error, TimeoutError):
-        return "timeout"
+        return TIMED_OUT
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
+        return NOT_PERMITTED
     text = str(error).lower()
     short = isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY_WORDS)
-    return "out of memory" if short or isinstance(error, MemoryError) else "python error"
+    return OUT_OF_MEMORY if short or isinstance(error, MemoryError) else PYTHON_ERROR
 
 
 def record_failure(folder: Path, error: Exception) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from mlx_autoresearch import machine, verdict
+from mlx_autoresearch import launch_agent, machine, verdict
 from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
@@ -30,6 +30,7 @@ from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
@@ -228,7 +229,7 @@ class Loop:
         for index, result in sorted(experiment.results.items()):
             if result.failure is not None:
                 words = f"Run {index} failed ({result.failure}): {result.reason}"
-                log = tail(experiment.run_folder(index) / "run.log")
+                log = tail(experiment.run_folder(index) / RUN_LOG_FILE)
                 experiment.record_verdict(Verdict(CRASH, words, details={"log": log}))
                 return True
         return False
@@ -247,7 +248,9 @@ class Loop:
         with self._stage(experiment, "smoke run"):
             failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
         if failure is not None:
-            experiment.record_verdict(Verdict(CRASH, f"Failed in the smoke run ({failure.failure}): {failure.reason}"))
+            words = f"Failed in the smoke run ({failure.failure}): {failure.reason}"
+            details = {"failure": failure.failure, "footprint_bytes": failure.footprint_bytes}
+            experiment.record_verdict(Verdict(CRASH, words, details=details))
         return failure is None
 
     def _check_new(self, experiment: Experiment) -> None:
@@ -454,6 +457,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run edits with your own rights: they could read your files and use your network; it is written down",
     )
+    parser.add_argument(
+        "--install-launch-agent",
+        action="store_true",
+        help="macOS: run this night in the background, and go on with it after a reboot",
+    )
+    parser.add_argument(
+        "--uninstall-launch-agent", action="store_true", help="macOS: stop that night, and don't start it again"
+    )
     add_researcher_arguments(parser)
     return parser
 
@@ -532,6 +543,9 @@ def main() -> int:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
     terminal = Terminal()
+    if arguments.uninstall_launch_agent:
+        terminal.say(launch_agent.uninstall())
+        return 0
     agent_name, why = choose_agent(arguments.agent)
     terminal.say(f"Agent: {why}")
     dataset = open_or_make_dataset(arguments.dataset, terminal)
@@ -546,6 +560,11 @@ def main() -> int:
     )
     tag = choose_tag(arguments.tag, identity, terminal)
     root = runs_root() / tag
+    if arguments.install_launch_agent:
+        settled = {"tag": tag, "dataset": str(dataset.folder), "agent": agent_name}
+        for sentence in launch_agent.install(vars(arguments) | settled, root):
+            terminal.say(sentence)
+        return 0
     seed = zlib.crc32(tag.encode())  # another night searches elsewhere
     limits = SpendingLimits(arguments.max_usd, arguments.max_tokens)
     if agent_name == "command" and limits != SpendingLimits():
@@ -562,7 +581,7 @@ def main() -> int:
         terminal.log(f"Agent: {why}")
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
-        for note in (*opening.notes, *night.damage):
+        for note in (*opening.notes, *night.damage, *machine.warnings_for_the_night()):
             terminal.say(f"Note: {note}")
         if arguments.budget <= GRACE_SECONDS:
             terminal.say(f"Note: a budget of {arguments.budget:g} s is mostly start-up; scores will say little.")

@@ -149,6 +149,35 @@ def on_ac_power() -> bool | None:
     return parse_power_source(_output_on_mac("pmset", "-g", "batt"))
 
 
+def lid_closed() -> bool | None:
+    """Whether a laptop's lid is closed; None on a desktop."""
+    return parse_lid(_output_on_mac("ioreg", "-r", "-k", "AppleClamshellState", "-d", "4"))
+
+
+def warnings_for_the_night() -> list[str]:
+    """What a person should know about this Mac before going to bed, a sentence each; empty elsewhere."""
+    return night_warnings(lid_closed(), on_ac_power(), low_power_mode())
+
+
+def night_warnings(closed: bool | None, ac_power: bool | None, low_power: bool | None) -> list[str]:
+    """The sentences for these readings; unknown ones give none."""
+    warnings = []
+    if closed:
+        warnings.append(
+            "the lid is closed: open it, for a closed Mac sleeps unless power, a display and a keyboard are connected"
+        )
+    elif closed is not None:
+        warnings.append("leave the lid open: closing it puts this Mac to sleep, whatever runs")
+    if ac_power is False:
+        warnings.append("this Mac runs on battery: plug it in, or it will sleep in the middle of the night")
+    if low_power:
+        warnings.append(
+            "low-power mode makes the chip slower, and scores from it don't compare with others: turn it off in System "
+            "Settings, Battery"
+        )
+    return warnings
+
+
 def parse_thermal_level(text: str) -> int | None:
     """The level in the output of `notifyutil -g com.apple.system.thermalpressurelevel`: name, blank, number."""
     found = re.search(r"thermalpressurelevel\s+(\d+)\s*$", text)
@@ -170,6 +199,12 @@ def parse_power_source(text: str) -> bool | None:
     """Whether `pmset -g batt` says that the machine draws from the mains (a battery or a UPS otherwise)."""
     found = re.search(r"drawing from '([^']+)'", text)
     return found.group(1) == "AC Power" if found else None
+
+
+def parse_lid(text: str) -> bool | None:
+    """Whether `ioreg -r -k AppleClamshellState -d 4` says that the lid is closed; desktops have no such line."""
+    found = re.search(r'"AppleClamshellState" = (Yes|No)\b', text)
+    return found.group(1) == "Yes" if found else None
 
 
 @contextmanager

@@ -33,7 +33,16 @@ POLL_SECONDS = 0.1
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-TIMEOUT, LOG_TOO_LARGE = "timeout", "log too large"
+TIMEOUT, MEMORY, EXCESS = "timeout", "memory", "excess"
+"""Kinds of `Stop`: no time left, memory that the child took, anything else that was too much."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a child had to be stopped: one of the kinds above, and a clause with its numbers, "it took ..."."""
+
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,15 @@ class Outcome:
 
     Attributes:
         exit_status: its status; negative is the signal that ended it.
-        stopped: why the parent killed it: TIMEOUT, LOG_TOO_LARGE, or the guard's words; None when it ended by itself.
+        stopped: why the parent, or the system, killed it; None when it ended by itself.
         seconds: its wall time, time asleep not counted.
+        memory_bytes: the most memory that all of its processes were seen to hold; None when nobody looked.
     """
 
     exit_status: int
-    stopped: str | None
+    stopped: Stop | None
     seconds: float
+    memory_bytes: int | None = None
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -66,7 +77,7 @@ def run_process(
     log: Path,
     seconds: float,
     on_tick: Callable[[], None] = lambda: None,
-    guard: Callable[[int], str | None] = lambda pid: None,
+    guard: Callable[[int], Stop | None] = lambda pid: None,
 ) -> Outcome:
     """Run `command` in `folder` to its end, or to its death after `seconds`; whatever happens, nothing of it lives on.
 
@@ -96,7 +107,7 @@ def run_process(
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            stopped = _watch(child, output.fileno(), started + seconds, on_tick, guard)
+            stopped = _watch(child, output.fileno(), started, seconds, on_tick, guard)
         finally:
             if child is not None:
                 kill_group(child)
@@ -127,18 +138,20 @@ def signals_held_back() -> Iterator[None]:
 def _watch(
     child: subprocess.Popen,
     log: int,
-    deadline: float,
+    started: float,
+    seconds: float,
     on_tick: Callable[[], None],
-    guard: Callable[[int], str | None],
-) -> str | None:
+    guard: Callable[[int], Stop | None],
+) -> Stop | None:
     """Wait for the child's end. The log is known by its descriptor: its name belongs to the child's folder."""
+    deadline = started + seconds
     while child.poll() is None:
         if awake_seconds() >= deadline:
-            return TIMEOUT
+            return Stop(TIMEOUT, f"it took longer than {seconds:g} s")
         if os.fstat(log).st_size > LOG_LIMIT_BYTES:
-            return LOG_TOO_LARGE
-        if (reason := guard(child.pid)) is not None:
-            return reason
+            return Stop(EXCESS, f"it printed more than {LOG_LIMIT_BYTES / 2**20:.0f} MiB")
+        if (stop := guard(child.pid)) is not None:
+            return stop
         on_tick()
         with suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, min(POLL_SECONDS, deadline - awake_seconds())))

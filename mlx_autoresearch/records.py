@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
 """Statuses of a finished experiment. `crash` covers every way in which there is no score to compare."""
 
+NAN, TIMED_OUT, OUT_OF_MEMORY = "nan", "timeout", "out of memory"
+PYTHON_ERROR, NOT_PERMITTED, ABORTED = "python error", "not permitted", "aborted"
+KILLED, NO_HAND_IN, REFUSED = "killed", "no hand-in", "refused"
+"""Classes of failure of a run: a loss that is no number; no hand-in in time; memory of the run's own making; an
+exception; one that says that the system or the sandbox refused something; `abort()`, how Metal's errors end; stopped
+or killed for anything else; ended without a model; a model that is not scored."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -41,8 +48,7 @@ class RunResult:
 
     Attributes:
         seed: the seed of this run.
-        failure: None when scored; else a class of failure ("timeout", "python error", "nan", "out of memory",
-            "killed", "no hand-in", "refused").
+        failure: None when scored; else a class of failure, one of those above.
         reason: one sentence about the failure, empty when scored.
         val_bpb, test_bpb: bits per byte on held-out text; None when not scored (test is scored for keeps only).
         training_seconds: from start of the process to the hand-in, on the parent's clock.
@@ -51,6 +57,7 @@ class RunResult:
         parameters: number of trainable parameters.
         vocab_size: vocabulary of the scored model.
         peak_memory_bytes: peak of MLX's own allocator in the training process.
+        footprint_bytes: the most memory that all processes of the run were seen to hold, looked at twice a second.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
         sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
     """
@@ -67,6 +74,7 @@ class RunResult:
     parameters: int | None = None
     vocab_size: int | None = None
     peak_memory_bytes: int | None = None
+    footprint_bytes: int | None = None
     data_wait_share: float | None = None
     sandbox: str | None = None
 

@@ -1,28 +1,25 @@
-"""Run a foreign program so that nothing of it outlives the process that asked for it.
-
-    python supervise.py PARENT -- program arguments...    what `supervised` makes
+"""Run a foreign program so that nothing of it outlives the process that asked for it: `supervised` makes the command.
 
 A small process stands between: it starts the program in a process group of its own, forwards its exit status, and kills
-everything that the program started when the program ends, when PARENT dies (by kill -9 too), and on SIGTERM. The group
-is not enough, because a daemon leaves it with `setsid`. On Linux the supervisor adopts what loses its parent
-(subreaper), so all of it is found below the supervisor. macOS has no such thing: there the descendants are noted every
-second by a walk through `ps`, and a daemon that detaches between two walks is missed. Processes are found by descent
-and killed by number and time of birth, never by name.
+everything that the program started when the program ends, when the process that asked dies (by kill -9 too), and on
+SIGTERM. The group is not enough, because a daemon leaves it with `setsid`. On Linux the supervisor adopts what loses
+its parent (subreaper), so all of it is found below the supervisor. macOS has no such thing: there the descendants are
+noted every second by a walk through `ps`, and a daemon that detaches between two walks is missed.
 
-Standard library only, and run as a file: it starts in some 20 ms and imports nothing of the project.
+It starts in some 20 ms: standard library only, and of the project nothing but `process_tree`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from mlx_autoresearch.process_tree import Process, all_processes, descendants
 
 POLL_SECONDS = 0.1
 
@@ -37,13 +34,8 @@ PR_SET_CHILD_SUBREAPER = 36
 CAN_NOT_START = 127
 """Exit status when the program can't be started, as of a shell."""
 
-
-@dataclass(frozen=True)
-class Process:
-    """One living process: its parent, and its time of birth, which tells it from a later one of the same number."""
-
-    parent: int
-    birth: str
+START = "import sys; sys.path.append({!r}); from mlx_autoresearch.supervise import main; sys.exit(main())"
+"""The supervisor's program; the project comes last, so nothing in it stands in for a module of Python's."""
 
 
 def supervised(argv: list[str]) -> list[str]:
@@ -52,7 +44,8 @@ def supervised(argv: list[str]) -> list[str]:
     Start it in a session of its own. It ends with the program's exit status (128 + n after signal n, 127 when the
     program can't be started); SIGTERM makes it kill everything and end. Everything is gone when it has ended.
     """
-    return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(os.getpid()), "--", *argv]
+    start = START.format(str(Path(__file__).resolve().parent.parent))
+    return [sys.executable, "-I", "-S", "-c", start, str(os.getpid()), "--", *argv]
 
 
 def main() -> int:
@@ -73,7 +66,7 @@ def main() -> int:
     status, next_walk = None, time.monotonic()
     while status is None and not told_to_stop and os.getppid() == parent:
         if not adopts and time.monotonic() >= next_walk:
-            known = descendants(os.getpid(), known, living_processes())
+            known = living_descendants(known)
             next_walk = time.monotonic() + WALK_SECONDS
         time.sleep(POLL_SECONDS)
         status, _ = reap(child)
@@ -121,7 +114,7 @@ def end_all(child: int, known: dict[int, Process]) -> None:
     _kill(os.killpg, child)
     deadline, left = time.monotonic() + KILL_SECONDS, True
     while (known or left) and time.monotonic() < deadline:
-        known = descendants(os.getpid(), known, living_processes())
+        known = living_descendants(known)
         for number in known:
             _kill(os.kill, number)
         _, left = reap(child)
@@ -133,61 +126,7 @@ def _kill(kill: Callable[[int, int], None], number: int) -> None:
         kill(number, signal.SIGKILL)
 
 
-def descendants(root: int, known: dict[int, Process], table: dict[int, Process]) -> dict[int, Process]:
-    """All in `table` that descend from `root` or from one of `known` that still lives, and those themselves.
-
-    Args:
-        root: number of a process, which is not part of the result.
-        known: descendants of earlier walks; they count wherever they hang now.
-        table: all living processes.
-    """
-    found = {number: now for number, then in known.items() if (now := table.get(number)) and now.birth == then.birth}
-    children: dict[int, list[int]] = {}
-    for number, process in table.items():
-        children.setdefault(process.parent, []).append(number)
-    to_visit = [root, *found]
-    while to_visit:
-        for number in children.get(to_visit.pop(), []):
-            if number not in found and number != root:
-                found[number] = table[number]
-                to_visit.append(number)
-    return found
-
-
-def living_processes() -> dict[int, Process]:
-    """All processes of the machine but those that have ended and wait to be collected."""
-    return processes_of_proc(Path("/proc")) if sys.platform == "linux" else processes_of_ps()
-
-
-def processes_of_proc(proc: Path) -> dict[int, Process]:
-    """The living processes as Linux tells them."""
-    table = {}
-    for entry in os.listdir(proc):
-        if entry.isdigit():
-            with suppress(OSError):  # it ended meanwhile
-                fields = (proc / entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                if fields[0] not in "ZX":
-                    table[int(entry)] = Process(int(fields[1]), fields[19])
-    return table
-
-
-def processes_of_ps() -> dict[int, Process]:
-    """The living processes as `ps` tells them, less that `ps` itself; none when it can't be run."""
-    command = ["ps", "-axo", "pid=,ppid=,stat=,lstart="]
-    try:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ps:
-            table = parse_ps(ps.communicate()[0].splitlines())
-    except OSError:
-        return {}
-    table.pop(ps.pid, None)
-    return table
-
-
-def parse_ps(lines: Iterable[str]) -> dict[int, Process]:
-    """The living processes from lines of "pid ppid state time-of-birth"."""
-    rows = [line.split(None, 3) for line in lines]
-    return {int(row[0]): Process(int(row[1]), row[3]) for row in rows if len(row) == 4 and row[2][0] != "Z"}
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def living_descendants(known: dict[int, Process]) -> dict[int, Process]:
+    """What descends from this process, or from one of `known`, the descendants of an earlier look, and still lives."""
+    found = descendants(os.getpid(), all_processes(), known)
+    return {number: process for number, process in found.items() if not process.dead}

@@ -12,14 +12,15 @@ import pytest
 from small_project import small_source
 
 from mlx_autoresearch import briefings
-from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured
-from mlx_autoresearch.agents.briefing_text import PLATEAU, changing_text, experiment_text, stable_text
+from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured, Memory
+from mlx_autoresearch.agents.briefing_text import PLATEAU, changing_text, experiment_text, memory_text, stable_text
 from mlx_autoresearch.agents.changes import changed_parts
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.briefings import Briefer, wanted_repair
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import write_knobs
-from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.machine import GIB
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, OUT_OF_MEMORY, Proposal, RunResult, Verdict
 from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
 
 SOURCE = small_source()
@@ -201,6 +202,40 @@ def test_a_briefing_of_the_night_on_disk(night: Night, monkeypatch: pytest.Monke
     assert measured.curve[0].train_bpb == pytest.approx(2.0 / 0.6931472 / 4)
     assert "ValueError" in one.history[1].log_tail and "1.1" not in changing_text(one)
     assert "+MATRIX_LR" in one.history[1].patch.replace(" ", "")
+
+
+def short_of_memory(night: Night, footprint: int | None, smoke: bool = False) -> None:
+    experiment = night.add(Proposal(edited(0.2 + 0.01 * len(night.experiments)), "wider", agent="x", parent=0))
+    details = {"failure": OUT_OF_MEMORY, "footprint_bytes": footprint} if smoke else {}
+    if not smoke:
+        failed = RunResult(1, failure=OUT_OF_MEMORY, reason="no", footprint_bytes=footprint)
+        experiment.record_result(experiment.new_run_folder(), failed)
+    experiment.record_verdict(Verdict(CRASH, "Run 1 failed.", details=details))
+
+
+def told_about_memory(night: Night) -> str:
+    text = changing_text(make_briefer(night).briefing(0.01, "x"))
+    return next(line for line in text.splitlines() if line.startswith("- Memory:"))
+
+
+def test_the_measured_ceiling_is_told_and_firmly_after_the_second_time(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(briefings, "main_memory_bytes", lambda: 16 * GIB)
+    assert told_about_memory(night) == "- Memory: a run that holds more than 14.4 GiB is stopped."
+    baseline = night.experiments[0]
+    seen = RunResult(2, val_bpb=1.2, vocab_size=1024, footprint_bytes=3 * GIB)
+    baseline.record_result(baseline.new_run_folder(), seen)
+    short_of_memory(night, None)
+    short_of_memory(night, 2 * GIB, smoke=True)  # less than the incumbent holds: says nothing about a ceiling
+    line = told_about_memory(Night.read(night.root))
+    assert "the incumbent holds 3.0 GiB. 2 experiments ran out of memory: ask for less" in line
+    short_of_memory(night, 13 * GIB, smoke=True)
+    short_of_memory(night, 14 * GIB)
+    line = told_about_memory(Night.read(night.root))
+    assert "4 experiments ran out of memory: runs with 13.0 GiB and more were stopped" in line
+    assert "Propose nothing that needs so much" in line
+    assert "when it held 13.0 GiB" in memory_text(Memory(14 * GIB, 3 * GIB, 1, 13 * GIB))
 
 
 def test_who_mends_what_and_how_often(night: Night) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from broken_sandbox import fake_bubblewrap
 
-from mlx_autoresearch import experiment
+from mlx_autoresearch import experiment, memory
 from mlx_autoresearch.dataset import Dataset
+from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.experiment import Laboratory, summary_block
-from mlx_autoresearch.records import RunResult
+from mlx_autoresearch.failures import read_failure
+from mlx_autoresearch.records import KILLED, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, RunResult
+from mlx_autoresearch.sandbox import guard, warden
+from mlx_autoresearch.sandbox.choice import choose
+from mlx_autoresearch.sandbox.policy import Limits
 
 TEMPLATE = """
 import os, signal, sys, time
@@ -89,10 +97,14 @@ def test_seed_changes_the_result_and_nothing_else_does(tmp_path: Path, dataset: 
         ("raise FloatingPointError('the loss is nan at step 9')", "nan", "step 9"),
         ("raise ValueError('no such knob')", "python error", "ValueError: no such knob"),
         ("raise MemoryError('too much')", "out of memory", "too much"),
+        ("raise RuntimeError('[metal::malloc] Resource limit (499000) exceeded.')", "out of memory", "499000"),
+        ("raise PermissionError(13, 'Permission denied', '/home')", "not permitted", "and use no network"),
         ("sys.exit(4)", "python error", "status 4"),
         ("pass", "no hand-in", "without handing"),
-        ("os.abort()", "aborted", "SIGABRT"),
+        ("sys.exit(125)", "python error", "status 125"),
+        ("os.abort()", "aborted", "It held up to 0."),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
+        ("os.kill(os.getpid(), 40)", "killed", "by signal 40."),
         ("hand_in(model); hand_in(model)", "python error", "called twice"),
         ("hand_in(lambda x: x)", "python error", "eval"),
         ("print('nan out of memory'); print('Traceback: timeout'); hand_in(model)", None, ""),
@@ -102,6 +114,83 @@ def test_failures_are_told_apart(tmp_path: Path, dataset: Dataset, body: str, fa
     result = run(tmp_path, dataset, body)
     assert result.failure == failure and words in result.reason
     assert (result.val_bpb is None) == (failure is not None)
+
+
+def failure_in(folder: Path, dataset: Dataset, source: str, **options: object) -> RunResult:
+    """The failure of a file that trains nothing, in a smoke run."""
+    file = folder / "train_mlx.py"
+    file.write_text(source)
+    return Laboratory(dataset.folder, 300.0, **options).smoke(file, folder / "smoke")
+
+
+GREEDY = "import time\nkept = b'x' * (1 << 30)\ntime.sleep(60)"
+
+ALLOWED = Limits(memory_bytes=700 << 20)
+
+
+def test_memory_is_watched_without_a_sandbox_too(tmp_path: Path, dataset: Dataset) -> None:
+    result = failure_in(tmp_path, dataset, GREEDY, limits=ALLOWED)
+    assert result.failure == OUT_OF_MEMORY and result.training_seconds < 30
+    assert re.fullmatch(
+        r"It was stopped: it held \d\.\d GiB of memory; 0\.7 are allowed on this machine\.", result.reason
+    )
+    assert ALLOWED.memory_bytes < result.footprint_bytes < 4 << 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the machine's state is read from /proc")
+def test_a_machine_about_to_run_out_of_memory_stops_the_run(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meminfo").write_text("MemAvailable:   100000 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    result = failure_in(tmp_path, dataset, "import time\ntime.sleep(60)")
+    assert result.failure == KILLED and "were left; it held only" in result.reason
+    monkeypatch.setattr(guard, "OWN_FAULT_SHARE", 0.0)
+    assert failure_in(tmp_path, dataset, "import time\ntime.sleep(60)").failure == OUT_OF_MEMORY
+
+
+def test_the_kernels_out_of_memory_killer_is_told_from_another_kill(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = tmp_path / "vmstat"
+    count.write_text("oom_kill 3\n")
+    monkeypatch.setattr(memory, "VMSTAT", count)
+    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    assert failure_in(tmp_path, dataset, kill).failure == KILLED
+    result = failure_in(tmp_path, dataset, f"open({str(count)!r}, 'w').write('oom_kill 4\\n')\n{kill}")
+    assert result.failure == OUT_OF_MEMORY and "the kernel killed it" in result.reason
+
+
+def test_what_the_sandbox_refuses_has_a_class_of_its_own(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = choose()
+    if not choice.works:
+        pytest.skip("; ".join(choice.problems))
+    monkeypatch.setattr(experiment, "file_to_share", lambda: None)  # compiling the person's own file takes a minute
+    for source in ("import socket\nsocket.socket()", "open('/usr/planted', 'w')"):
+        result = failure_in(tmp_path, dataset, source, sandbox=choice.sandbox)
+        assert result.failure == NOT_PERMITTED and "use no network" in result.reason
+    assert failure_in(tmp_path, dataset, "import sys\nsys.exit(125)", sandbox=choice.sandbox).failure == PYTHON_ERROR
+
+
+def test_a_sandbox_that_can_not_be_made_is_no_crash_of_the_edit(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "file_to_share", lambda: None)
+    sandbox = fake_bubblewrap(tmp_path, warden.CANNOT_CONFINE)
+    with pytest.raises(AutoresearchError, match="can't be made any more"):
+        failure_in(tmp_path, dataset, "pass", sandbox=sandbox)
+
+
+def test_a_record_of_failure_that_makes_no_sense(tmp_path: Path) -> None:
+    record = tmp_path / "failure.json"
+    for text in ("[", "[]", '{"failure": "nan"}', '{"failure": ["nan"], "type": 1, "message": 2}'):
+        record.write_text(text)
+        assert read_failure(record)[0] == PYTHON_ERROR
+    record.write_text('{"failure": "killed", "type": "ValueError", "message": "' + 9000 * "x" + '"}')
+    failure, reason = read_failure(record)
+    assert failure == PYTHON_ERROR and len(reason) < 2500
 
 
 def test_late_hand_in_is_a_timeout(tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

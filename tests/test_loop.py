@@ -152,6 +152,7 @@ def test_baseline_discard_inconclusive_and_crashes(tmp_path: Path) -> None:
     assert statuses(loop) == [KEEP, DISCARD, INCONCLUSIVE, CRASH, CRASH]
     sentences = [experiment.verdict.sentence for experiment in loop.night.experiments]
     assert "smoke" in sentences[3] and "the loss is nan" in sentences[4]
+    assert loop.night.experiments[3].verdict.details == {"failure": "python error", "footprint_bytes": None}
     assert laboratory.runs[:3] == [("0000", 1), ("0000", 2), ("0001", 1)]
     table = (tmp_path / "night" / "results.tsv").read_text().splitlines()
     assert len(table) == 6 and "0.000000" not in (tmp_path / "night" / "results.tsv").read_text()

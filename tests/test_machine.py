@@ -68,6 +68,32 @@ def test_power_source(text: str, ac_power: bool | None) -> None:
     assert machine.parse_power_source(text) is ac_power
 
 
+IOREG = """+-o IOPMrootDomain  <class IOPMrootDomain, id 0x1000002d6, registered, matched, active, busy 0 (0 ms), retain 61>
+    {
+      "IOPowerManagement" = {"CapabilityFlags"=2,"MaxPowerState"=4,"CurrentPowerState"=4}
+      "AppleClamshellCausesSleep" = Yes
+      "SystemPowerProfileOverrideDict" = {}
+      "AppleClamshellState" = {state}
+    }
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [(IOREG.replace("{state}", "No"), False), (IOREG.replace("{state}", "Yes"), True), ("", None)],
+)
+def test_lid(text: str, closed: bool | None) -> None:
+    assert machine.parse_lid(text) is closed
+
+
+def test_warnings_for_the_night() -> None:
+    assert machine.night_warnings(None, None, None) == machine.night_warnings(None, True, False) == []
+    (usual,) = machine.night_warnings(False, True, False)
+    assert usual.startswith("leave the lid open")
+    closed, battery, slow = machine.night_warnings(True, False, True)
+    assert "lid is closed" in closed and "battery" in battery and "low-power mode" in slow
+
+
 @pytest.mark.parametrize(
     ("backend", "memory", "expected"),
     [
@@ -113,7 +139,8 @@ def test_sleep_is_seen_as_the_drift_between_the_clocks(monkeypatch: pytest.Monke
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac knows")
 def test_readings_are_unknown_where_there_are_none() -> None:
     readings = (machine.thermal_level, machine.memory_pressure, machine.low_power_mode, machine.on_ac_power)
-    assert [reading() for reading in readings] == [None] * 4
+    assert [reading() for reading in (*readings, machine.lid_closed)] == [None] * 5
+    assert machine.warnings_for_the_night() == []
 
 
 def test_keep_awake_starts_caffeinate_for_this_process_and_ends_it(

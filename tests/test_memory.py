@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mlx_autoresearch import memory
@@ -53,6 +55,55 @@ def test_vm_stat_in_another_form(text: str) -> None:
 def test_this_machine_has_some() -> None:
     available = memory.available_memory_bytes()
     assert available is not None and 10 << 20 < available < main_memory_bytes()
+
+
+PRESSURE = """some avg10=61.20 avg60=2.04 avg300=0.75 total=157622151
+full avg10={full} avg60=1.20 avg300=0.43 total=144313223
+"""
+
+
+def linux(monkeypatch: pytest.MonkeyPatch, folder: Path, meminfo: str, full: str) -> None:
+    """A machine with 24 GiB whose kernel says this."""
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory, "main_memory_bytes", lambda: 24 << 30)
+    for name, text in (("MEMINFO", meminfo), ("PRESSURE", PRESSURE.format(full=full))):
+        (folder / name).write_text(text)
+        monkeypatch.setattr(memory, name, folder / name)
+
+
+@pytest.mark.parametrize(
+    ("available", "full", "words"),
+    [
+        (23867392, "0.00", None),
+        (23867392, "29.90", None),
+        (500_000, "0.00", "only 0.48 of the machine's 24.0 GiB were left"),
+        (23867392, "54.30", "for 54 % of the last 10 s every process waited for memory"),
+    ],
+)
+def test_shortage_on_linux(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, available: int, full: str, words: str | None
+) -> None:
+    linux(monkeypatch, tmp_path, MEMINFO.replace("23867392", str(available)), full)
+    assert memory.shortage() == words
+
+
+@pytest.mark.parametrize(("level", "short"), [(None, False), (1, False), (2, False), (4, True)])
+def test_shortage_on_macos(monkeypatch: pytest.MonkeyPatch, level: int | None, short: bool) -> None:
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(memory, "memory_pressure", lambda: level)
+    assert (memory.shortage() is not None) is short
+
+
+def test_no_shortage_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    linux(monkeypatch, tmp_path, "", "")
+    assert memory.shortage() is None and memory.parse_pressure("") is None
+
+
+def test_kills_of_the_kernel_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "VMSTAT", tmp_path / "vmstat")
+    assert memory.kernel_kills() is None
+    (tmp_path / "vmstat").write_text("drop_slab 0\noom_kill 3\nswap_ra 0\n")
+    assert memory.kernel_kills() == 3
 
 
 def test_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from waiting import wait_until
 
 from mlx_autoresearch import process
-from mlx_autoresearch.process import child_environment, run_process, tail
+from mlx_autoresearch.process import EXCESS, TIMEOUT, Stop, child_environment, run_process, tail
 
 
 def run(tmp_path: Path, code: str, seconds: float = 20.0, **options) -> process.Outcome:
@@ -52,7 +52,8 @@ def test_deadline_kills_the_whole_group(tmp_path: Path) -> None:
     )
     started = time.monotonic()
     outcome = run(tmp_path, code, seconds=1.0)
-    assert outcome.stopped == "timeout" and outcome.exit_status == -signal.SIGKILL and time.monotonic() - started < 10
+    assert outcome.stopped == Stop(TIMEOUT, "it took longer than 1 s")
+    assert outcome.exit_status == -signal.SIGKILL and time.monotonic() - started < 10
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert wait_until(lambda: not any(alive(pid) for pid in pids), 5)
 
@@ -71,7 +72,7 @@ def test_grandchildren_die_with_a_child_that_ends_by_itself(tmp_path: Path) -> N
 def test_endless_output_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LOG_LIMIT_BYTES", 100_000)
     outcome = run(tmp_path, "while True: print('x' * 1000)")
-    assert outcome.stopped == "log too large"
+    assert outcome.stopped.kind == EXCESS and "printed more" in outcome.stopped.reason
 
 
 def test_interrupt_kills_the_child(tmp_path: Path) -> None:

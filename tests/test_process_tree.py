@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from waiting import wait_until
 
-from mlx_autoresearch.process_tree import Entry, all_processes, descendants, kill_tree, parse_ps, usage
+from mlx_autoresearch.process_tree import (
+    Process,
+    all_processes,
+    descendants,
+    kill_tree,
+    parse_ps,
+    processes_of_proc,
+    processes_of_ps,
+    usage,
+)
 
 FAMILY = """
 import os, signal, time
@@ -47,12 +62,79 @@ def test_nothing_to_kill_takes_no_time() -> None:
     assert usage(child.pid).processes == 0
 
 
+EXIT = {"x86_64": 60, "aarch64": 93}
+"""Number of the system call that ends a single thread."""
+
+HEADLESS = f"""
+import ctypes, threading, time
+kept = b"x" * (20 << 20)
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall({EXIT.get(platform.machine())}, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() not in EXIT, reason="a matter of Linux")
+def test_a_process_whose_first_thread_has_ended_is_measured_and_killed() -> None:
+    """It has the state of a zombie, but lives."""
+    parent = subprocess.Popen(["sh", "-c", f"'{sys.executable}' -c '{HEADLESS}' & wait"])
+    try:
+        assert wait_until(lambda: b") Z " in b"".join(stats_of_children(parent.pid)), 10)
+        assert usage(parent.pid).processes == 2 and usage(parent.pid).memory_bytes > 20 << 20
+        kill_tree(parent.pid)
+        assert wait_until(lambda: usage(parent.pid).processes <= 1, 5)
+    finally:
+        kill_tree(parent.pid)
+        parent.kill()
+        parent.wait()
+
+
+def stats_of_children(pid: int) -> list[bytes]:
+    return [Path(f"/proc/{number}/stat").read_bytes() for number in descendants(pid, all_processes())]
+
+
+def processes(*rows: tuple[int, int, str]) -> dict[int, Process]:
+    return {number: Process(parent, birth, 0) for number, parent, birth in rows}
+
+
 def test_descendants_come_nearest_first() -> None:
-    table = {1: Entry(0, 0), 2: Entry(1, 0), 3: Entry(2, 0), 4: Entry(1, 0), 5: Entry(9, 0)}
-    assert descendants(1, table) == [2, 4, 3] and descendants(7, table) == []
+    table = processes((1, 0, "a"), (2, 1, "b"), (3, 2, "c"), (4, 1, "d"), (5, 9, "e"))
+    assert list(descendants(1, table)) == [2, 4, 3] and descendants(7, table) == {}
 
 
-def test_ps_of_macos() -> None:
-    text = "    1     0  14320 Ss\n  523     1   2048 Z+\nnonsense line\n  9 x 1 S\n"
-    assert parse_ps(text) == {1: Entry(0, 14320 * 1024), 523: Entry(1, 2048 * 1024, dead=True)}
+def test_descendants_by_parent_and_from_earlier_looks() -> None:
+    table = processes(
+        (1, 0, "a"), (10, 1, "b"), (11, 10, "c"), (12, 11, "d"), (20, 1, "e"), (21, 20, "f"), (30, 1, "g")
+    )
+    known = processes((20, 10, "e"), (30, 10, "another birth"), (40, 10, "gone"))
+    assert set(descendants(10, table)) == {11, 12}
+    assert set(descendants(10, table, known)) == {11, 12, 20, 21}
+    assert descendants(10, {}, known) == {}
+
+
+def test_lines_of_ps() -> None:
+    text = (
+        "    1     0  14320 Ss   Tue Nov 24 18:01:12 2026    \n"
+        "  612     1   2048 Z+   Tue Nov 24 18:03:40 2026\n"
+        "broken\n  9 x 1 S Tue Nov 24 18:03:40 2026\n  9 8 1 S\n"
+    )
+    assert parse_ps(text) == {
+        1: Process(0, "Tue Nov 24 18:01:12 2026", 14320 * 1024),
+        612: Process(1, "Tue Nov 24 18:03:40 2026", 2048 * 1024, dead=True),
+    }
     assert parse_ps("") == {}
+
+
+@pytest.mark.parametrize(
+    "list_them",
+    [
+        pytest.param(processes_of_proc, marks=pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")),
+        pytest.param(processes_of_ps, marks=pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps")),
+    ],
+)
+def test_this_machines_processes(list_them: Callable[[], dict[int, Process]]) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        first, second = list_them()[child.pid], list_them()[child.pid]
+        assert first.parent == os.getpid() and first.birth == second.birth and not first.dead
+        assert list_them()[os.getpid()].parent == os.getppid() and list_them()[os.getpid()].memory_bytes > 1 << 20
+        child.kill()
+        assert wait_until(lambda: list_them()[child.pid].dead, 5)

@@ -11,11 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from broken_sandbox import fake_bubblewrap
 
-from mlx_autoresearch import paths, trust
+from mlx_autoresearch import memory, paths, trust
 from mlx_autoresearch.doctor import OK, WARNING, check_sandbox
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night, RunIdentity
+from mlx_autoresearch.machine import GIB, main_memory_bytes
+from mlx_autoresearch.process import EXCESS, MEMORY
+from mlx_autoresearch.process_tree import Usage
 from mlx_autoresearch.records import Proposal, RunResult
 from mlx_autoresearch.sandbox import (
     BUBBLEWRAP,
@@ -26,14 +30,16 @@ from mlx_autoresearch.sandbox import (
     Sandbox,
     bubblewrap,
     confine,
+    guard,
     jobs,
+    require_working,
     run_confined,
     seatbelt,
     warden,
 )
 from mlx_autoresearch.sandbox.choice import Choice, candidates, choose, problem_with
 from mlx_autoresearch.sandbox.guard import Guard, content_of
-from mlx_autoresearch.sandbox.policy import Limits, Policy, links_to, python_and_project
+from mlx_autoresearch.sandbox.policy import Limits, Policy, links_to, memory_limit, python_and_project
 
 IDENTITY = RunIdentity("simple", "f" * 64, 300.0, "a machine", "1", 256)
 
@@ -66,7 +72,7 @@ def run(sandbox: Sandbox, folder: Path, code: str, **changes: object) -> tuple[i
     policy = Policy(inside, python_and_project(), (inside,), {"PATH": os.defpath, "GREETING": "hello"}, LIMITS)
     confined = confine([sys.executable, "-I", "-S", "-c", code], replace(policy, **changes), sandbox)
     outcome = run_confined(confined, folder / "log", 20.0)
-    return outcome.exit_status, outcome.stopped, (folder / "log").read_text()
+    return outcome.exit_status, outcome.stopped and outcome.stopped.reason, (folder / "log").read_text()
 
 
 def test_code_runs_with_its_folder_environment_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -102,7 +108,8 @@ def test_guard_stops_memory_and_disk(sandbox: Sandbox, tmp_path: Path) -> None:
     policy = Policy(tmp_path, python_and_project(), (tmp_path,), {}, LIMITS)
     confined = confine([sys.executable, "-I", "-S", "-c", code], policy, sandbox)
     outcome = run_confined(replace(confined, guard=Guard(limits, (tmp_path,))), tmp_path / "log", 20.0)
-    assert "memory" in outcome.stopped
+    assert outcome.stopped.kind == MEMORY and "0.0 are allowed" in outcome.stopped.reason
+    assert outcome.memory_bytes > 50 << 20
 
 
 def test_probe_notices_that_nothing_is_confined() -> None:
@@ -195,8 +202,8 @@ def test_policy_never_shows_the_home_folder(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for path in (tmp_path / "home", tmp_path, Path("/")):
         with pytest.raises(AutoresearchError, match="home folder"):
-            Policy(tmp_path, (path,), (), {})
-    Policy(tmp_path, (tmp_path / "home" / "project",), (), {})
+            confine([], Policy(tmp_path, (path,), (), {}), Sandbox(LANDLOCK))
+    confine([], Policy(tmp_path, (tmp_path / "home" / "project",), (), {}), Sandbox(LANDLOCK))
 
 
 def test_every_link_to_python_is_followed(tmp_path: Path) -> None:
@@ -255,14 +262,54 @@ def test_guard_counts_what_is_there(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     size, files = content_of(tmp_path, 100)
     assert files == 4 and 100_000 <= size < 200_000
-    guard = Guard(replace(LIMITS, memory_bytes=1 << 40, processes=10**6), (tmp_path,))
-    assert guard.look(os.getpid()) is None
-    assert "processes" in Guard(replace(guard.limits, processes=0), (tmp_path,)).look(os.getpid())
-    assert "memory" in Guard(replace(guard.limits, memory_bytes=1), (tmp_path,)).look(os.getpid())
+    watch = Guard(replace(LIMITS, memory_bytes=1 << 40, processes=10**6), (tmp_path,))
+    assert watch.look(os.getpid()) is None and watch.most_memory > 10 << 20
+    crowd = Guard(replace(watch.limits, processes=0)).look(os.getpid())
+    assert crowd.kind == EXCESS and "processes" in crowd.reason
+    assert Guard(replace(watch.limits, memory_bytes=1)).look(os.getpid()).kind == MEMORY
+
+
+@pytest.mark.parametrize(("held", "kind", "words"), [(0.3, MEMORY, "while it held"), (0.01, EXCESS, "other programs")])
+def test_guard_stops_a_job_when_the_machine_runs_out_and_says_whose_fault_it_is(
+    monkeypatch: pytest.MonkeyPatch, held: float, kind: str, words: str
+) -> None:
+    monkeypatch.setattr(guard, "shortage", lambda: "only 0.1 GiB were left")
+    monkeypatch.setattr(guard, "usage", lambda pid: Usage(1, int(held * main_memory_bytes())))
+    stop = Guard(Limits(memory_bytes=1 << 60)).look(1)
+    assert stop.kind == kind and stop.reason.startswith("only 0.1 GiB were left") and words in stop.reason
+
+
+def test_kills_by_the_system_are_told_from_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "vmstat").write_text("oom_kill 5\n")
+    watch = Guard(LIMITS)
+    assert watch.killed_by_system() is None
+    (tmp_path / "vmstat").write_text("oom_kill 6\n")
+    assert "the kernel killed it" in watch.killed_by_system().reason
+    (tmp_path / "vmstat").unlink()  # as on macOS
+    monkeypatch.setattr(guard, "memory_pressure", lambda: 2)
+    assert Guard(LIMITS).killed_by_system().kind == MEMORY
+    monkeypatch.setattr(guard, "memory_pressure", lambda: 1)
+    assert Guard(LIMITS).killed_by_system() is None
+
+
+@pytest.mark.parametrize(("gib", "limit"), [(2, 1.0), (8, 6.5), (16, 14.4), (64, 57.6)])
+def test_memory_limit_leaves_room_for_the_rest_of_the_machine(gib: float, limit: float) -> None:
+    assert memory_limit(gib * GIB) / GIB == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("status", [1, warden.CANNOT_CONFINE])
+def test_a_sandbox_that_can_not_be_made_any_more_is_noticed(tmp_path: Path, status: int) -> None:
+    with pytest.raises(AutoresearchError, match=r"can't be made any more: bwrap: No permissions .*make doctor"):
+        require_working(fake_bubblewrap(tmp_path, status))
+
+
+def test_a_sandbox_that_works_passes(sandbox: Sandbox) -> None:
+    require_working(sandbox)
 
 
 def test_status_of_a_signal() -> None:
-    confined = Confined([], {}, Path(), encodes_signals=True)
+    confined = Confined([], {}, Path(), Guard(LIMITS), encodes_signals=True)
     assert [confined.exit_status(status) for status in (0, 3, 134, 255, -9)] == [0, 3, -6, 255, -9]
     assert replace(confined, encodes_signals=False).exit_status(134) == 134
 

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from waiting import wait_until
 
 from mlx_autoresearch import supervise
-from mlx_autoresearch.supervise import Process, descendants, parse_ps, supervised
+from mlx_autoresearch.supervise import supervised
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -109,9 +108,9 @@ def test_without_adoption_a_daemon_is_known_from_a_walk_before(tmp_path: Path) -
     as_on_macos = f"""
         import sys
         sys.path.insert(0, {str(PROJECT)!r})
-        from mlx_autoresearch import supervise
+        from mlx_autoresearch import process_tree, supervise
         supervise.adopt_orphans = lambda: False
-        supervise.living_processes = supervise.processes_of_ps
+        supervise.all_processes = process_tree.processes_of_ps
         supervise.WALK_SECONDS = 0.1
         sys.exit(supervise.main())
     """
@@ -163,54 +162,3 @@ def test_processes_that_keep_forking_are_killed_too(tmp_path: Path) -> None:
     marks = len(list(tmp_path.glob("mark-*")))
     time.sleep(0.3)
     assert marks > 5 and (sys.platform != "linux" or len(list(tmp_path.glob("mark-*"))) == marks)
-
-
-def processes(*rows: tuple[int, int, str]) -> dict[int, Process]:
-    return {number: Process(parent, birth) for number, parent, birth in rows}
-
-
-def test_descendants_by_parent_and_from_earlier_walks() -> None:
-    table = processes(
-        (1, 0, "a"), (10, 1, "b"), (11, 10, "c"), (12, 11, "d"), (20, 1, "e"), (21, 20, "f"), (30, 1, "g")
-    )
-    known = processes((20, 10, "e"), (30, 10, "another birth"), (40, 10, "gone"))
-    assert set(descendants(10, {}, table)) == {11, 12}
-    assert set(descendants(10, known, table)) == {11, 12, 20, 21}
-
-
-def test_descendants_of_an_empty_table() -> None:
-    assert descendants(10, processes((20, 10, "e")), {}) == {}
-
-
-def test_lines_of_ps() -> None:
-    lines = [
-        "    1     0 Ss   Tue Nov 24 18:01:12 2026    ",
-        "  612     1 Z    Tue Nov 24 18:03:40 2026    ",
-        "70113   612 S+   Wed Nov 25 03:20:05 2026    ",
-        "broken",
-    ]
-    assert parse_ps(lines) == {
-        1: Process(0, "Tue Nov 24 18:01:12 2026    "),
-        70113: Process(612, "Wed Nov 25 03:20:05 2026    "),
-    }
-
-
-@pytest.mark.parametrize(
-    "list_them",
-    [
-        pytest.param(
-            lambda: supervise.processes_of_proc(Path("/proc")),
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc"),
-        ),
-        pytest.param(
-            supervise.processes_of_ps, marks=pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps")
-        ),
-    ],
-)
-def test_this_machines_processes(list_them: Callable[[], dict[int, Process]]) -> None:
-    with subprocess.Popen(["sleep", "60"]) as child:
-        first, second = list_them(), list_them()
-        assert first[child.pid].parent == os.getpid() and first[child.pid] == second[child.pid]
-        assert first[os.getpid()].parent == os.getppid()
-        child.kill()
-        assert wait_until(lambda: child.pid not in list_them(), 5)  # a zombie is none of the living

@@ -89,6 +89,23 @@ class HistoryEntry:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What is known about memory on this machine, in bytes of all processes of a run together.
+
+    Attributes:
+        limit: a run that holds more is stopped.
+        incumbent: the most that a run of the incumbent was seen to hold; None when unknown.
+        runs_out: number of experiments that ran out of memory.
+        ceiling: the least that one of them held when it did, above what the incumbent holds; None when unknown.
+    """
+
+    limit: int
+    incumbent: int | None = None
+    runs_out: int = 0
+    ceiling: int | None = None
+
+
+@dataclass(frozen=True)
 class Briefing:
     """Everything an agent is told before it proposes.
 
@@ -107,6 +124,7 @@ class Briefing:
         waiting: proposals that are not measured yet: the one that runs and those in the queue.
         bytes_per_token: of the training text, by vocabulary size.
         repair: number of the crashed experiment in `history` that is to be mended; None for a new idea.
+        memory: what is known about memory; None for nothing.
     """
 
     program: str
@@ -124,6 +142,7 @@ class Briefing:
     waiting: tuple[Proposal, ...] = ()
     bytes_per_token: Mapping[int, float] = field(default_factory=dict)
     repair: int | None = None
+    memory: Memory | None = None
 
     @property
     def base(self) -> str:

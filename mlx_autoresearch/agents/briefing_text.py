@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured
+from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured, Memory
 from mlx_autoresearch.agents.changes import changed_parts, parts
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
 from mlx_autoresearch.text import one_line, quoted, shortened
@@ -101,9 +101,32 @@ def _situation(briefing: Briefing) -> str:
         lines.append(f"- About {briefing.hours_left:.1f} hours are left.")
     if briefing.experiments_left is not None:
         lines.append(f"- {briefing.experiments_left} experiments are left.")
+    if briefing.memory is not None:
+        lines.append(f"- {memory_text(briefing.memory)}")
     for proposal in briefing.waiting:
         lines.append(f"- Not measured yet, don't propose it again: {shortened(proposal.description, 200)}")
     return "\n".join(lines)
+
+
+def memory_text(memory: Memory) -> str:
+    """What memory allows, in a few sentences: plainly after one run that had too little, firmly after more."""
+    text = f"Memory: a run that holds more than {_gib(memory.limit)} is stopped"
+    text += "." if memory.incumbent is None else f"; the incumbent holds {_gib(memory.incumbent)}."
+    if memory.runs_out == 0:
+        return text
+    if memory.ceiling is None:
+        return f"{text} {memory.runs_out} experiments ran out of memory: ask for less at a time."
+    if memory.runs_out == 1:
+        return f"{text} One experiment ran out of memory when it held {_gib(memory.ceiling)}."
+    return (
+        f"{text} {memory.runs_out} experiments ran out of memory: runs with {_gib(memory.ceiling)} and more were "
+        "stopped on this machine. Propose nothing that needs so much: a smaller batch, shorter rows, fewer or narrower "
+        "layers, or checkpointing make room for what you want to try."
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _task(briefing: Briefing) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mlx_autoresearch.launch import failure_class
+from mlx_autoresearch.records import OUT_OF_MEMORY
 
 MODEL, MEMORY, PROMPT, GENERATION = "model", "memory", "prompt", "generation"
 """Kinds of errors: the folder holds no model that can be loaded, memory is short, the prompt is too long for the
@@ -40,7 +41,7 @@ def private_output() -> TextIO:
 
 def error_line(error: Exception, otherwise: str) -> dict[str, str]:
     """What is said about an exception; `otherwise` is its kind unless memory or the prompt's length explain it."""
-    kind = MEMORY if failure_class(error) == "out of memory" else otherwise
+    kind = MEMORY if failure_class(error) == OUT_OF_MEMORY else otherwise
     kind = PROMPT if isinstance(error, PromptError) else kind
     return {"error": f"{type(error).__name__}: {error}"[:2000], "kind": kind}
 

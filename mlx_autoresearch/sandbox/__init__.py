@@ -12,15 +12,17 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlx_autoresearch import paths
-from mlx_autoresearch.process import Outcome, run_process
+from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.process import Outcome, child_environment, run_process, tail
 from mlx_autoresearch.sandbox import bubblewrap, seatbelt, warden
 from mlx_autoresearch.sandbox.guard import Guard
-from mlx_autoresearch.sandbox.policy import Limits, Policy
+from mlx_autoresearch.sandbox.policy import Limits, Policy, python_and_project
 
 BUBBLEWRAP, LANDLOCK, SEATBELT, NOTHING = "bubblewrap", "Landlock", "Seatbelt", "none"
 """Kinds of sandboxes, as they are recorded with every run."""
@@ -47,9 +49,17 @@ class Sandbox:
         """The name for people and for the record of a run."""
         return f"{self.kind} ({self.level})" if self.level else self.kind
 
+    @property
+    def confines(self) -> bool:
+        """Whether it takes any rights away."""
+        return self.kind != NOTHING
+
 
 NO_SANDBOX = Sandbox(NOTHING)
 """Processes with the person's own rights."""
+
+CHECK_SECONDS = 20.0
+"""For a program that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +70,14 @@ class Confined:
         command: argv.
         environment: the whole environment.
         folder: the working folder.
-        guard: to be called often with the number of the started process; says when it has to be stopped, and why.
+        guard: watches what it uses up.
         encodes_signals: whether a status above 128 means the signal that ended the command.
     """
 
     command: list[str]
     environment: Mapping[str, str]
     folder: Path
-    guard: Callable[[int], str | None] = lambda pid: None
+    guard: Guard
     encodes_signals: bool = False
 
     def exit_status(self, status: int) -> int:
@@ -78,11 +88,17 @@ class Confined:
 
 
 def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
-    """`command` (argv, its program an absolute path) with what `policy` allows, in `sandbox`."""
-    environment = dict(policy.environment)
-    if sandbox.kind == NOTHING:
-        return Confined(command, environment, policy.folder)
-    guard = Guard(policy.limits, policy.writable)
+    """`command` (argv, its program an absolute path) with what `policy` allows, in `sandbox`.
+
+    Without a sandbox it has the person's own rights, and only what it uses up is watched.
+
+    Raises:
+        AutoresearchError: the whole home folder would be visible.
+    """
+    environment, guard = dict(policy.environment), Guard(policy.limits, policy.writable)
+    if not sandbox.confines:
+        return Confined(command, environment, policy.folder, guard)
+    policy.require_hidden_home()
     if sandbox.kind == SEATBELT:
         line = seatbelt.command_line(_with_warden(command, policy), policy, sandbox.level, sandbox.user_cache)
         return Confined(line, environment, policy.folder, guard)
@@ -102,10 +118,34 @@ def run_confined(confined: Confined, log: Path, seconds: float, on_tick: Callabl
         OSError: it can't be started.
         KeyboardInterrupt: passed on, after everything was killed.
     """
-    outcome = run_process(
-        confined.command, confined.folder, confined.environment, log, seconds, on_tick, confined.guard
-    )
-    return replace(outcome, exit_status=confined.exit_status(outcome.exit_status))
+    guard = confined.guard
+    outcome = run_process(confined.command, confined.folder, confined.environment, log, seconds, on_tick, guard)
+    status, stopped = confined.exit_status(outcome.exit_status), outcome.stopped
+    if stopped is None and status == -signal.SIGKILL:
+        stopped = guard.killed_by_system()
+    return replace(outcome, exit_status=status, stopped=stopped, memory_bytes=guard.most_memory)
+
+
+def require_working(sandbox: Sandbox) -> None:
+    """Make sure that processes can still be confined, when one ended with a status that could say they can't.
+
+    Status 125 is the warden's and 1 is bubblewrap's, but a program may end with them as well; so another one is tried.
+
+    Raises:
+        AutoresearchError: the sandbox can't be made any more.
+    """
+    paths.cache_root().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="sandbox-check-", dir=paths.cache_root()) as name:
+        folder, log = Path(name) / "inside", Path(name) / "log"
+        folder.mkdir()
+        policy = Policy(folder, python_and_project(), (folder,), child_environment({}))
+        confined = confine([sys.executable, "-I", "-S", "-c", ""], policy, sandbox)
+        if run_confined(confined, log, CHECK_SECONDS).exit_status > 0:
+            words = tail(log).strip().splitlines()[-1:] or ["it says nothing"]
+            raise AutoresearchError(
+                f"the sandbox ({sandbox.name}) can't be made any more: {words[0]}. Nothing runs without it; `make "
+                "doctor` tests it. Mend this and start the same command again: the run will be repeated"
+            )
 
 
 def _with_warden(command: list[str], policy: Policy, landlock: dict[str, list[str]] | None = None) -> list[str]:

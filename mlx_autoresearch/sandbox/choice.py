@@ -24,7 +24,6 @@ from mlx_autoresearch.sandbox import (
     BUBBLEWRAP,
     LANDLOCK,
     NO_SANDBOX,
-    NOTHING,
     SEATBELT,
     Sandbox,
     bubblewrap,
@@ -65,7 +64,7 @@ class Choice:
     @property
     def works(self) -> bool:
         """Whether there is a sandbox."""
-        return self.sandbox.kind != NOTHING
+        return self.sandbox.confines
 
 
 def choose() -> Choice:
@@ -139,7 +138,7 @@ def _probe(sandbox: Sandbox, folder: Path, bait: Bait) -> dict | str:
         return str(error)
     lines = [line for line in tail(log).splitlines() if line.strip()]
     if outcome.stopped is not None:
-        return f"MLX gave no answer in it: {outcome.stopped}"
+        return f"MLX gave no answer in it: {outcome.stopped.reason}"
     try:
         answer = json.loads(lines[-1])
         return {"computes": str(answer["computes"]), "open": list(answer["open"])}

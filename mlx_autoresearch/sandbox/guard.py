@@ -1,7 +1,8 @@
 """What a job uses up, watched from outside: memory, processes and disk of everything that it started.
 
 Limits set on a process hold for that process; a job can start many, and macOS ignores some limits. So the parent looks
-every half second and says when it is enough; killing is the caller's.
+every half second, at the job and at the machine, and says when it is enough; killing is the caller's. It watches jobs
+without a sandbox too: memory that runs away takes the whole machine along.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlx_autoresearch.memory import available_memory_bytes
+from mlx_autoresearch.machine import GIB, main_memory_bytes, memory_pressure
+from mlx_autoresearch.memory import WARNING, kernel_kills, shortage
+from mlx_autoresearch.process import EXCESS, MEMORY, Stop
 from mlx_autoresearch.process_tree import usage
 from mlx_autoresearch.sandbox.policy import Limits
 
 LOOK_SECONDS = 0.5
 
-LEAST_FREE_MEMORY = 128 << 20
 LEAST_FREE_DISK = 256 << 20
-"""Below these the job is stopped whatever it used itself: the machine has to stay alive."""
+"""Below this, as when the machine runs out of memory, the job is stopped whatever it used: the machine has to live."""
+
+OWN_FAULT_SHARE = 0.25
+"""A job that holds less of the machine's memory than this is not to blame for its shortage."""
 
 MOST_FILES = 20_000
-
-GIB = 1 << 30
 
 
 @dataclass
@@ -35,42 +38,62 @@ class Guard:
     Attributes:
         limits: what the job may use up.
         folders: what it may write, whose content counts.
+        most_memory: the most bytes that the job was seen to hold; None before the first look.
     """
 
     limits: Limits
-    folders: tuple[Path, ...]
+    folders: tuple[Path, ...] = ()
+    most_memory: int | None = field(default=None, init=False)
     _next_look: float = field(default=0.0, init=False)
+    _kernel_kills: int | None = field(default_factory=kernel_kills, init=False)
 
-    def __call__(self, pid: int) -> str | None:
+    def __call__(self, pid: int) -> Stop | None:
         """Why the job that `pid` leads has to be stopped, None while all is well."""
         if time.monotonic() < self._next_look:
             return None
-        reason = self.look(pid)
+        stop = self.look(pid)
         self._next_look = time.monotonic() + LOOK_SECONDS
-        return reason
+        return stop
 
-    def look(self, pid: int) -> str | None:
+    def look(self, pid: int) -> Stop | None:
         """The same, now."""
-        used, free = usage(pid), available_memory_bytes()
-        if used.memory_bytes > self.limits.memory_bytes:
-            return (
-                f"it used {used.memory_bytes / GIB:.1f} GiB of memory; {self.limits.memory_bytes / GIB:.1f} are allowed"
-            )
-        if free is not None and free < LEAST_FREE_MEMORY:
-            return "the machine was about to run out of memory"
+        used = usage(pid)
+        self.most_memory = max(self.most_memory or 0, used.memory_bytes)
+        held, allowed = f"{used.memory_bytes / GIB:.1f} GiB of memory", self.limits.memory_bytes
+        if used.memory_bytes > allowed:
+            return Stop(MEMORY, f"it held {held}; {allowed / GIB:.1f} are allowed on this machine")
+        if (short := shortage()) is not None:
+            if used.memory_bytes >= OWN_FAULT_SHARE * (main_memory_bytes() or 0):
+                return Stop(MEMORY, f"{short} while it held {held}")
+            return Stop(EXCESS, f"{short}; it held only {held}, so other programs took the rest")
         if used.processes > self.limits.processes:
-            return f"it had {used.processes} processes; {self.limits.processes} are allowed"
-        return self._look_at_disk()
+            return Stop(EXCESS, f"it had {used.processes} processes; {self.limits.processes} are allowed")
+        disk = self._look_at_disk()
+        return None if disk is None else Stop(EXCESS, disk)
+
+    def killed_by_system(self) -> Stop | None:
+        """Whether the system has killed for memory, to be asked when the job ended by SIGKILL and nobody here sent it.
+
+        Linux counts such kills. macOS (jetsam) tells nobody: there, memory pressure right afterwards is the evidence.
+        """
+        held = f"it held {(self.most_memory or 0) / GIB:.1f} GiB when it was last looked at"
+        kills = kernel_kills()
+        if kills is not None and self._kernel_kills is not None and kills > self._kernel_kills:
+            return Stop(MEMORY, f"the kernel killed it because memory ran out; {held}")
+        if (memory_pressure() or 0) >= WARNING:
+            return Stop(MEMORY, f"macOS killed it while memory was short; {held}")
+        return None
 
     def _look_at_disk(self) -> str | None:
         size, files = 0, 0
         for folder in self.folders:
             try:
                 more_size, more_files = content_of(folder, MOST_FILES)
+                free = shutil.disk_usage(folder).free
             except OSError:  # folders that can't be entered, or nested deeper than a path can be long
                 return "it made folders that can't be looked into"
             size, files = size + more_size, files + more_files
-            if shutil.disk_usage(folder).free < LEAST_FREE_DISK:
+            if free < LEAST_FREE_DISK:
                 return "the disk was about to be full"
         if size > self.limits.disk_bytes:
             return f"it wrote {size / GIB:.1f} GiB; {self.limits.disk_bytes / GIB:.1f} are allowed"

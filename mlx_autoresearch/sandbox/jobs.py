@@ -52,6 +52,11 @@ def training_policy(
     )
 
 
+def unconfined_policy(folder: Path, extra: dict[str, str], limits: Limits | None) -> Policy:
+    """Training without a sandbox: nothing is hidden, so nothing is named; kernels are shared with the person's own."""
+    return Policy(folder, (), (folder,), child_environment(extra), limits or limits_of_this_machine(folder))
+
+
 def scoring_policy(folder: Path, dataset: Path, splits: Sequence[str], kernels: Path, limits: Limits | None) -> Policy:
     """Scoring sees the hand-in in `folder` and the held-out splits, and writes nothing but its `kernels`."""
     shards = [dataset / MANIFEST, dataset / "tokenizers", *(dataset / split for split in splits)]

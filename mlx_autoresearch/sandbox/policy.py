@@ -15,14 +15,13 @@ from pathlib import Path
 
 from mlx_autoresearch import machine, paths
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.machine import GIB
 
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store")
 """Programs and libraries, g++ and its headers among them. Links among them are kept as links."""
 
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys/devices/system")
 """What the dynamic linker, Debian's compiler links and OpenBLAS (which counts cores) read."""
-
-GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Policy:
     environment: Mapping[str, str]
     limits: Limits = field(default_factory=Limits)
 
-    def __post_init__(self) -> None:
-        """Refuse a policy that would show the whole home folder.
+    def require_hidden_home(self) -> None:
+        """Refuse to show the whole home folder.
 
         Raises:
             AutoresearchError: the home folder, or one that holds it, is named.
@@ -78,12 +77,19 @@ class Policy:
 
 
 def limits_of_this_machine(folder: Path) -> Limits:
-    """Limits that leave the machine alive: nine tenths of its memory, half of the disk that is free for `folder`."""
-    memory = machine.main_memory_bytes()
+    """Limits that leave the machine alive: most of its memory, half of the disk that is free for `folder`."""
     disk = min(Limits.disk_bytes, shutil.disk_usage(folder).free // 2)
-    return Limits(
-        memory_bytes=Limits.memory_bytes if memory is None else int(0.9 * memory), file_bytes=disk, disk_bytes=disk
-    )
+    return Limits(memory_bytes=memory_limit(machine.main_memory_bytes()), file_bytes=disk, disk_bytes=disk)
+
+
+def memory_limit(memory: int | None) -> int:
+    """Bytes that a run may hold on a machine with so much memory, which on a Mac is the GPU's too.
+
+    A tenth stays for everything else, at least 1.5 GiB: a system with a browser takes more, but it can be compressed.
+    """
+    if memory is None:
+        return Limits.memory_bytes
+    return max(memory // 2, min(int(0.9 * memory), memory - 3 * GIB // 2))
 
 
 def python_and_project() -> tuple[Path, ...]:

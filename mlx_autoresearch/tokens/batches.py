@@ -99,13 +99,14 @@ class Batches:
         self._free = threading.Semaphore(PREFETCHED_BATCHES)
         stop = threading.Event()
         # The thread knows nothing of this object, so that an abandoned one is collected and ends its thread.
-        threading.Thread(
+        thread = threading.Thread(
             target=_gather,
             args=(np.asarray(tokens), rows, slice(rank, None, ranks), sequence_length, self._ready, self._free, stop),
             name="batches",
             daemon=True,
-        ).start()
-        self._end = weakref.finalize(self, _end, stop, self._free)
+        )
+        thread.start()
+        self._end = weakref.finalize(self, _end, stop, self._free, thread)
 
     def __iter__(self) -> Batches:
         return self
@@ -135,9 +136,12 @@ class Batches:
         self._end()
 
 
-def _end(stop: threading.Event, free: threading.Semaphore) -> None:
+def _end(stop: threading.Event, free: threading.Semaphore, thread: threading.Thread) -> None:
+    """End the thread and wait for it: one that still computes when Python ends is killed inside numpy, which aborts."""
     stop.set()
     free.release()
+    if thread is not threading.current_thread():  # the garbage collector runs in any thread
+        thread.join()
 
 
 def _gather(
