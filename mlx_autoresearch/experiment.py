@@ -1,8 +1,9 @@
 """One experiment's runs, from a training file to a score: smoke, train, score, each in child processes.
 
-The parent owns the clock: a run that has not handed its model in by TIME_BUDGET + GRACE_SECONDS after its start is
-killed. A run that fails is a result like any other, with a class of failure and a sentence, never a number. Both
-processes run in the laboratory's sandbox, where it has one; what training left is checked before anybody reads it.
+The parent owns the clock: a run whose process has not ended LATE_SECONDS after its budget is a failure, and after
+GRACE_SECONDS it is killed. A run that fails is a result like any other, with a class of failure and a sentence, never a
+number. All processes run in the laboratory's sandbox, where it has one; what training left is checked before anybody
+reads it.
 """
 
 from __future__ import annotations
@@ -12,29 +13,37 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from mlx_autoresearch.compiler import kernels_folder
 from mlx_autoresearch.curve import last_point
+from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import clear_up, read_summary
 from mlx_autoresearch.files import read_json, remove_tree
 from mlx_autoresearch.gate import check_source
+from mlx_autoresearch.judge import RefusedError, judge
 from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS, launch_command
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail
+from mlx_autoresearch.questions import Answer, read_answer, write_question
 from mlx_autoresearch.records import RunResult
+from mlx_autoresearch.rehearsal import rehearsal_of
 from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
 from mlx_autoresearch.sandbox.jobs import (
+    copied_kernels,
     file_to_share,
     has_kernels,
+    kernels_of,
+    passing_folder,
     scoring_policy,
     share_kernels,
-    throw_away_kernels,
     training_policy,
 )
 from mlx_autoresearch.sandbox.policy import Limits
@@ -46,8 +55,13 @@ from mlx_autoresearch.settings import (
     RunSettings,
 )
 
+LATE_SECONDS = 5.0
+"""Time after the budget to finish the last step, export the model and end. A run that ends later is a failure: it may
+have trained on. Whoever trains through all of it wins 5 s of 300, which moves a score by about 0.002 bits per byte,
+where the noise of one run is 0.01."""
+
 GRACE_SECONDS = 15.0
-"""Time after the budget to finish the last step, export the model and end; then the process is killed."""
+"""Time after the budget until the process is killed."""
 
 SMOKE_SECONDS = 180.0
 """Limit of a smoke run. Two steps take seconds, but where MLX compiles with g++ the first ones ever take a minute."""
@@ -59,6 +73,9 @@ FAILURE_CLASS_CHARACTERS = 40
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
+
+LOGS_OF_SCORING = ("score.log", "check.log")
+"""What the two scoring processes print, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -142,48 +159,51 @@ class Laboratory:
         every_cut: bool = False,
     ) -> RunResult:
         """`result` with the scores of the model in `folder` on `splits`, or with the reason why it can't be scored."""
-        command = [
-            "-m",
-            "mlx_autoresearch.scorer",
-            "--graph",
-            str((folder / GRAPH_FILE).absolute()),
-            "--dataset",
-            str(self.dataset.absolute()),
-        ]
-        for split in splits:
-            command += ["--split", split]
-        if max_rows is not None:
-            command += ["--max-rows", str(max_rows)]
-        if every_cut:
-            command.append("--every-cut")
-        log = folder / "score.log"
-        limit = max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
-        with self._scoring(launch_command(command), folder, splits) as confined:
-            outcome = run_confined(confined, log, limit, self._ticker("score", folder))
-        if outcome.stopped:
-            reason = f"took longer than {limit:.0f} s" if outcome.stopped == TIMEOUT else outcome.stopped
-            return replace(result, failure="refused", reason=f"Scoring was stopped: {reason}.")
+        deadline = awake_seconds() + self._scoring_limit()
+        logs = iter(LOGS_OF_SCORING)
+
+        def ask(rows: Mapping[int, np.ndarray], asked: np.ndarray | None) -> Answer:
+            return self._ask(folder, folder / next(logs), deadline, rows, asked)
+
+        dataset = open_dataset(self.dataset, splits)
+        rng = np.random.default_rng()  # not reproducible on purpose: a model can't know the cuts beforehand
         try:
-            answer = json.loads(tail(log, 100_000).splitlines()[-1])
-        except (IndexError, ValueError):
-            answer = None
-        if outcome.exit_status != 0 or not isinstance(answer, dict):
-            reason = f"The scorer ended with status {outcome.exit_status}: {last_line(log)}"
-            return replace(result, failure="refused", reason=reason)
-        if "refused" in answer:
-            return replace(result, failure="refused", reason=f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
-        scores = answer["scores"]
-        bpb = {split: round(scores[split]["bpb"], 6) for split in scores}
+            scores = judge(dataset, splits, ask, rng, max_rows, every_cut)
+        except RefusedError as refusal:
+            return replace(result, failure="refused", reason=f"{str(refusal)[:1].upper()}{str(refusal)[1:]}.")
+        bpb = {split: round(score.bpb, 6) for split, score in scores.items()}
         return replace(
             result,
             val_bpb=bpb.get("val", result.val_bpb),
             test_bpb=bpb.get("test", result.test_bpb),
-            vocab_size=scores[splits[0]]["vocab_size"],
+            vocab_size=scores[splits[0]].vocab_size,
         )
 
+    def _ask(
+        self, folder: Path, log: Path, deadline: float, rows: Mapping[int, np.ndarray], asked: np.ndarray | None
+    ) -> Answer:
+        """One process that runs the graph in `folder` on rows: see `judge.Ask`."""
+        with passing_folder((folder / "scoring").absolute()) as work:
+            write_question(work, rows, asked)
+            command = ["-m", "mlx_autoresearch.scorer", "--graph", str((folder / GRAPH_FILE).absolute())]
+            confined = self._scoring(launch_command([*command, "--folder", str(work)]), folder, work)
+            outcome = run_confined(confined, log, deadline - awake_seconds(), self._ticker("score", folder))
+            vocab_size = read_scorer(outcome, log, self._scoring_limit())
+            if vocab_size not in rows:
+                raise RefusedError("the graph changed its vocabulary between two calls")
+            try:
+                return read_answer(work, len(rows[vocab_size]), vocab_size, asked is not None)
+            except (OSError, ValueError) as error:
+                raise RefusedError(f"the scorer left no answer: {error}") from None
+
+    def _scoring_limit(self) -> float:
+        return max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
+
     def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
+        # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
+        dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
         settings = RunSettings(
-            dataset=str(self.dataset.absolute()),
+            dataset=str(dataset),
             folder=str(folder.absolute()),
             budget_seconds=self.budget_seconds,
             seed=seed,
@@ -192,31 +212,37 @@ class Laboratory:
         )
         settings.save(folder / "run.json")
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
-        confined = self._training(launch_command([str(training_file.absolute())]), training_file, folder)
+        command = launch_command([str(training_file.absolute())])
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        outcome = run_confined(confined, folder / "run.log", limit, ticker)
+        with self._training(command, training_file, folder, dataset, smoke) as confined:
+            outcome = run_confined(confined, folder / "run.log", limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
         result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
             return replace(result, failure="refused", reason=complaint)
-        return result
+        return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)
 
-    def _training(self, command: list[str], training_file: Path, folder: Path) -> Confined:
+    @contextmanager
+    def _training(
+        self, command: list[str], training_file: Path, folder: Path, dataset: Path, smoke: bool
+    ) -> Iterator[Confined]:
         settings_file = (folder / "run.json").absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
         if self.sandbox.kind == NOTHING:
-            return Confined(command, child_environment(variables), folder)
-        files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
-        return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
-
-    @contextmanager
-    def _scoring(self, command: list[str], folder: Path, splits: Sequence[str]) -> Iterator[Confined]:
-        if self.sandbox.kind == NOTHING:
-            yield Confined(command, scorer_environment(), folder)
+            yield Confined(command, child_environment(variables), folder)
             return
-        with throw_away_kernels() as kernels:
-            files = (folder.absolute(), self.dataset.absolute())
-            yield confine(command, scoring_policy(*files, splits, kernels, self.limits), self.sandbox)
+        files = (training_file.absolute(), folder.absolute(), settings_file, dataset)
+        if smoke:
+            kept = training_policy(*files, kernels_of(training_file), variables, self.limits)
+            yield confine(command, kept, self.sandbox)
+            return
+        with copied_kernels(training_file, files[1] / "kernels") as copy:
+            yield confine(command, training_policy(*files, copy, variables, self.limits), self.sandbox)
+
+    def _scoring(self, command: list[str], folder: Path, work: Path) -> Confined:
+        if self.sandbox.kind == NOTHING:
+            return Confined(command, scorer_environment(), folder)
+        return confine(command, scoring_policy(folder.absolute(), work, self.limits), self.sandbox)
 
     def _ticker(self, stage: str, folder: Path) -> Callable[[], None]:
         started = awake_seconds()
@@ -233,6 +259,45 @@ def scorer_environment() -> dict[str, str]:
     folder = kernels_folder("scorer")
     folder.mkdir(parents=True, exist_ok=True)
     return child_environment({"TMPDIR": str(folder)})
+
+
+def read_scorer(outcome: Outcome, log: Path, limit: float) -> int:
+    """The vocabulary size that a scoring process found.
+
+    Raises:
+        RefusedError: what it said against the model, or how it ended.
+    """
+    if outcome.stopped:
+        raise RefusedError(f"scoring was stopped: {too_slow(limit) if outcome.stopped == TIMEOUT else outcome.stopped}")
+    try:
+        answer = json.loads(tail(log, 100_000).splitlines()[-1])
+        said = answer.get("refused"), answer.get("vocab_size")
+    except (IndexError, ValueError, AttributeError, RecursionError):
+        said = None, None
+    if isinstance(said[0], str):
+        raise RefusedError(said[0])
+    if outcome.exit_status != 0 or not isinstance(said[1], int):
+        raise RefusedError(f"running the model ended with status {outcome.exit_status}: {last_line(log)}")
+    return said[1]
+
+
+def too_slow(limit: float) -> str:
+    """Why scoring was stopped, for a model or a machine that is too slow."""
+    return f"it took longer than {limit:.0f} s"
+
+
+def with_overtime(result: RunResult, seconds: float, budget_seconds: float) -> RunResult:
+    """The result with its seconds after the budget; a scored-to-be one that ended too late becomes a failure."""
+    overtime = round(max(0.0, seconds - budget_seconds), 2)
+    result = replace(result, overtime_seconds=overtime)
+    if result.failure is not None or overtime <= LATE_SECONDS:
+        return result
+    reason = (
+        f"It ended {overtime:.1f} s after its {budget_seconds:g} s were over; {LATE_SECONDS:g} s are allowed for the "
+        "last step, the export and the exit. Either it worked on after Clock.running() said no, or a single step or "
+        "the export takes too long, or this machine was busy with something else."
+    )
+    return replace(result, failure="late", reason=reason)
 
 
 def read_outcome(outcome: Outcome, folder: Path, seed: int, limit: float) -> RunResult:
@@ -296,6 +361,7 @@ def summary_block(result: RunResult) -> str:
     values = {
         "val_bpb": None if result.val_bpb is None else f"{result.val_bpb:.6f}",
         "training_seconds": _fixed(result.training_seconds, 1),
+        "overtime_seconds": _fixed(result.overtime_seconds, 1),
         "total_seconds": _fixed(result.total_seconds, 1),
         "peak_memory_mb": _fixed(result.peak_memory_bytes, 1, 1 / 2**20),
         "data_wait_percent": _fixed(result.data_wait_share, 2, 100),
@@ -319,8 +385,6 @@ def run_by_hand(training_file: Path) -> None:
     Raises:
         AutoresearchError: the file breaks the contract, or the run failed.
     """
-    from mlx_autoresearch.dataset import open_dataset
-
     check_source(training_file.read_text(encoding="utf-8"))
     rank = int(os.environ.get("MLX_RANK", "0"))
     folder = runs_root() / "by-hand" / (time.strftime("%Y%m%d-%H%M%S") + (f"-process-{rank}" if rank else ""))

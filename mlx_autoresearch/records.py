@@ -41,11 +41,12 @@ class RunResult:
 
     Attributes:
         seed: the seed of this run.
-        failure: None when scored; else a class of failure ("timeout", "python error", "nan", "out of memory",
+        failure: None when scored; else a class of failure ("timeout", "late", "python error", "nan", "out of memory",
             "killed", "no hand-in", "refused").
         reason: one sentence about the failure, empty when scored.
         val_bpb, test_bpb: bits per byte on held-out text; None when not scored (test is scored for keeps only).
         training_seconds: from start of the process to the hand-in, on the parent's clock.
+        overtime_seconds: how long after its budget the process ended; 0 when it ended before, None when not recorded.
         total_seconds: wall time of the run with start-up, hand-in and scoring.
         steps, tokens: optimizer steps and training tokens.
         parameters: number of trainable parameters.
@@ -61,6 +62,7 @@ class RunResult:
     val_bpb: float | None = None
     test_bpb: float | None = None
     training_seconds: float | None = None
+    overtime_seconds: float | None = None
     total_seconds: float | None = None
     steps: int | None = None
     tokens: int | None = None

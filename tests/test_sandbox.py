@@ -213,13 +213,18 @@ def test_training_does_not_see_held_out_text_and_scoring_writes_nothing(tmp_path
     data, folder, file = tmp_path / "data", tmp_path / "run", tmp_path / "train_mlx.py"
     folder.mkdir()
     file.write_text("pass")
-    training = jobs.training_policy(file, folder, folder / "run.json", data, {"A": "1"}, None)
-    scoring = jobs.scoring_policy(folder, data, ["val"], tmp_path / "kernels", None)
+    kernels = tmp_path / "kernels"
+    training = jobs.training_policy(file, folder, folder / "run.json", data, kernels, {"A": "1"}, None)
+    scoring = jobs.scoring_policy(folder, folder / "scoring", None)
     assert data / "train" in training.readable and not {data, data / "val", data / "test"} & {*training.readable}
-    assert data / "val" in scoring.readable and not {data, data / "train", data / "test"} & {*scoring.readable}
-    assert folder in scoring.readable and scoring.writable == (tmp_path / "kernels",)
-    assert training.writable[0] == folder and training.environment["TMPDIR"] == str(training.writable[1])
+    assert folder in scoring.readable and scoring.writable == (folder / "scoring",)
+    assert not any(path == data or data in path.parents for path in scoring.readable)
+    assert training.writable == (folder, kernels) and training.environment["TMPDIR"] == str(kernels)
     assert "secret" not in str(training) and "secret" not in str(scoring)
+    package = paths.PROJECT / "mlx_autoresearch"
+    for policy in (training, scoring):  # the generator of the built-in stories is not shown
+        assert package / "metric.py" in policy.readable
+        assert not {package, package / "corpus"} & {*policy.readable}
     assert not {paths.PROJECT, paths.PROJECT / ".git", paths.cache_root()} & {*training.readable, *scoring.readable}
 
 
