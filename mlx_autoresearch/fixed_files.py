@@ -82,13 +82,11 @@ class FixedFiles:
             AutoresearchError: a file changed, vanished or appeared; says which, and what to do.
         """
         there = set(code_of(self.project))
-        changed = next(
-            (path for path, known in self.code.items() if path not in there or sha256_of(path) != known), None
-        )
-        changed = changed or min(there - set(self.code), default=None)
-        if changed is not None:
+        changed = {path for path, known in self.code.items() if path not in there or sha256_of(path) != known}
+        changed |= there - set(self.code)
+        if changed:
             raise AutoresearchError(
-                f"{changed} was changed while the night was running. The harness must stay as it was, or scores don't "
+                f"{min(changed)} was changed while the night was running. The harness must stay as it was, or scores don't "
                 "compare, so the night stops here and the run that was going on is dropped. Undo the change, or leave "
                 "it if it can't affect a score, and start the same command again; else start another --tag"
             )

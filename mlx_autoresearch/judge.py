@@ -162,8 +162,9 @@ def compare(rows: np.ndarray, nats: np.ndarray, changed: ChangedRows, again: Ans
     if not moved.max() <= TOLERANCE:
         row, position = np.unravel_index(moved.argmax(), moved.shape)
         raise RefusedError(
-            f"a loss at position {position} moved by {moved[row, position]:.3g} nats when only later tokens, other rows "
-            "and their order changed: the model must be causal, treat rows independently and give the same answer twice"
+            f"a loss at position {position} moved by {moved[row, position]:.3g} nats when only later tokens, other "
+            "rows and their order changed: the model must be causal, treat rows independently and give the same answer "
+            "twice"
         )
 
 

@@ -2,8 +2,8 @@
 
 Both get folders of their own for compiled kernels. MLX loads whatever library lies there under the right name, so a
 shared folder would let one training file plant code that runs in another's process, or the scorer's. What a smoke run
-compiled is kept as long as its file is tried, since compiling takes half a minute; a run that counts gets a copy that is
-thrown away, or it could hide its weights there for the next one. Scoring compiles little and starts from nothing.
+compiled is kept as long as its file is tried, since compiling takes half a minute; a run that counts gets a copy that
+is thrown away, or it could hide its weights there for the next one. Scoring compiles little and starts from nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
