@@ -82,13 +82,12 @@ class FixedFiles:
             AutoresearchError: a file changed, vanished or appeared; says which, and what to do.
         """
         there = set(code_of(self.project))
-        changed = {path for path, known in self.code.items() if path not in there or sha256_of(path) != known}
-        changed |= there - set(self.code)
+        changed = {path for path, known in self.code.items() if not _has_content(path, known)} | there - set(self.code)
         if changed:
             raise AutoresearchError(
-                f"{min(changed)} was changed while the night was running. The harness must stay as it was, or scores don't "
-                "compare, so the night stops here and the run that was going on is dropped. Undo the change, or leave "
-                "it if it can't affect a score, and start the same command again; else start another --tag"
+                f"{min(changed)} was changed while the night was running. The harness must stay as it was, or scores "
+                "don't compare, so the night stops here and the run that was going on is dropped. Undo the change, or "
+                "leave it if it can't affect a score, and start the same command again; else start another --tag"
             )
         for path, known in self.data.items():
             if not self._is_same(path, known):
@@ -101,18 +100,25 @@ class FixedFiles:
     def _is_same(self, path: Path, known: str) -> bool:
         try:
             facts = facts_of(path)
-            if facts[0] > SMALL_BYTES and self.facts.get(path) == facts:
-                return True
-            same = sha256_of(path) == known
         except OSError:
             return False
+        if facts[0] > SMALL_BYTES and self.facts.get(path) == facts:
+            return True
         self.facts[path] = facts
-        return same
+        return _has_content(path, known)
+
+
+def _has_content(path: Path, known: str) -> bool:
+    try:
+        return sha256_of(path) == known
+    except OSError:
+        return False
 
 
 def code_of(project: Path) -> list[Path]:
     """The harness's source files: the package and prepare.py."""
-    return [*sorted((project / "mlx_autoresearch").rglob("*.py")), *project.glob("prepare.py")]
+    files = [*sorted((project / "mlx_autoresearch").rglob("*.py")), *project.glob("prepare.py")]
+    return [path for path in files if not path.name.startswith(".")]  # editors put locks there
 
 
 def facts_of(path: Path) -> Facts:
