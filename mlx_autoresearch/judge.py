@@ -30,6 +30,10 @@ from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, VOCAB_SIZES, token_b
 TOLERANCE = 1e-3
 """Largest difference of a token's loss between both answers, in nats: what it could win is below 0.0004 bits a byte."""
 
+WHOLE_ROWS = 16
+"""How much more often than another cut the last one is drawn, which leaves a row whole: only then its last position is
+asked about, where a look at the next row would tell."""
+
 Ask = Callable[[Mapping[int, np.ndarray], np.ndarray | None], Answer]
 """Runs the graph in a process of its own: rows by vocabulary, (rows, CONTEXT + 1) each, and positions whose logits are
 wanted (rows,) or None. It raises RefusedError where the graph can't be used."""
@@ -127,7 +131,8 @@ def change_rows(rows: np.ndarray, rng: np.random.Generator, every_cut: bool = Fa
         rows: (N, CONTEXT + 1) tokens.
         rng: draws order and cuts.
     """
-    index, cuts = np.arange(len(rows)), rng.integers(1, CONTEXT + 1, len(rows))
+    index, cuts = np.arange(len(rows)), rng.integers(1, CONTEXT + WHOLE_ROWS, len(rows))
+    cuts = np.minimum(cuts, CONTEXT)
     if every_cut:
         index = np.concatenate([index, rng.integers(len(rows), size=CONTEXT)])
         cuts = np.concatenate([cuts, np.arange(1, CONTEXT + 1)])
