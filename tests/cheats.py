@@ -1,7 +1,8 @@
 """`python -m tests.cheats`: training files that cheat, each beside the honest file that it was made from.
 
-Every cheat goes through the real laboratory in this machine's sandbox, and some through a whole night with an agent that
-proposes nothing else. Prints a table: the cheat, the honest score, its own or the words of its refusal, the verdict.
+Every cheat goes through the real laboratory in this machine's sandbox, and some through a whole night with an agent
+that proposes nothing else. Prints a table: the verdict, the cheat, its score beside the honest one or the words of its
+refusal.
 Exit status 1 when a cheat pays or the harness breaks, 2 where there is no sandbox.
 """
 
@@ -32,7 +33,7 @@ from mlx_autoresearch.evidence import SIZE_LIMITS
 from mlx_autoresearch.experiment import LOGS_OF_SCORING, Laboratory
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.process import tail
-from mlx_autoresearch.records import KEEP, RunResult
+from mlx_autoresearch.records import CRASH, KEEP, RunResult
 from mlx_autoresearch.sandbox import Sandbox
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.sandbox.jobs import kernels_of
@@ -86,19 +87,28 @@ if waiting:
 """
 
 
+REFUSED, NO_BETTER, PAYS, BROKE = "refused", "no better", "PAYS", "BROKE IT"
+"""Verdicts; the last two must not be."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table.
 
     Attributes:
+        verdict: one of the verdicts above.
         name: the cheat.
-        wrong: whether it paid, or broke something.
         outcome: its score, or the words with which it was refused.
     """
 
+    verdict: str
     name: str
-    wrong: bool
     outcome: str
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the harness has a hole."""
+        return self.verdict in (PAYS, BROKE)
 
 
 class Bench:
@@ -152,14 +162,14 @@ class Bench:
             seeds = tuple(range(cheat.runs, 0, -1))
             result, folder = self.run(cheat.source(self.bait, EXTRA_SECONDS), seeds, cheat.smoke)
         except Exception:
-            return Row(cheat.name, True, "broke the harness: " + traceback.format_exc().strip().splitlines()[-1])
+            return Row(BROKE, cheat.name, traceback.format_exc().strip().splitlines()[-1])
         left = {path.name for path in folder.iterdir()} - {*SIZE_LIMITS, *LOGS_OF_SCORING}
         if left:
-            return Row(cheat.name, True, f"left {', '.join(sorted(left))} behind")
+            return Row(BROKE, cheat.name, f"left {', '.join(sorted(left))} behind")
         if result.failure is not None:
-            return Row(cheat.name, len(result.reason) < 10, f"{result.failure}: {result.reason}")
-        pays = result.val_bpb < honest_bpb - TOLERANCE
-        return Row(cheat.name, pays, f"scored {result.val_bpb:.3f}, honest {honest_bpb:.3f}")
+            return Row(REFUSED if result.reason else BROKE, cheat.name, f"{result.failure}: {result.reason}")
+        scores = f"scored {result.val_bpb:.3f}, honest {honest_bpb:.3f}"
+        return Row(PAYS if result.val_bpb < honest_bpb - TOLERANCE else NO_BETTER, cheat.name, scores)
 
 
 def make_dataset(root: Path) -> Dataset:
@@ -209,19 +219,24 @@ def night(root: Path, dataset: Dataset, bait: dict) -> Iterator[Row]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(root), "MLX_DISABLE_COMPILE": "1"}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=600)
     if done.returncode != 0:
-        yield Row("a whole night", True, f"it ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+        yield Row(BROKE, "a whole night", f"it ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return
     with (project / "runs" / "cheats" / "results.tsv").open(encoding="utf-8") as file:
         status = {line["description"]: line["status"] for line in csv.DictReader(file, delimiter="\t")}
     for each in Night.read(project / "runs" / "cheats").experiments[1:]:
         name, verdict = each.proposal.description, each.verdict
-        wrong = verdict.status == KEEP or status.get(name) != verdict.status or len(verdict.sentence) < 20
-        yield Row(f"in a night: {name}", wrong, f"{verdict.status}: {verdict.sentence}")
+        told = status.get(name) == verdict.status and verdict.sentence
+        word = PAYS if verdict.status == KEEP else REFUSED if told and verdict.status == CRASH else BROKE
+        yield Row(word, f"in a night: {name}", f"{verdict.status}: {verdict.sentence}")
 
 
-def show(row: Row, verdict: str) -> None:
-    """A line of the table."""
-    print(f"{verdict:11} {row.name:58} {row.outcome[:230]}", flush=True)
+def shown(rows: Iterator[Row]) -> int:
+    """Print rows as they come; returns how many are wrong."""
+    wrong = 0
+    for row in rows:
+        print(f"{row.verdict:9} {row.name:60} {row.outcome[:230]}", flush=True)
+        wrong += row.is_wrong
+    return wrong
 
 
 def run_all(sandbox: Sandbox, quick: bool, only: str | None) -> int:
@@ -235,20 +250,12 @@ def run_all(sandbox: Sandbox, quick: bool, only: str | None) -> int:
         bench = Bench(Path(name), sandbox)
         honest = bench.honest()
         print(f"The honest file scores {honest.val_bpb:.3f} and ends {honest.overtime_seconds:.2f} s after its budget.")
-        rows = []
-        for cheat in chosen:
-            rows.append(bench.try_cheat(cheat, honest.val_bpb))
-            show(rows[-1], "PAYS" if rows[-1].wrong else "refused" if ": " in rows[-1].outcome else "no better")
+        wrong = shown(bench.try_cheat(cheat, honest.val_bpb) for cheat in chosen)
         if not quick and only is None:
+            wrong += shown(night(Path(name), bench.dataset, bench.bait))
             again = bench.honest()
             print(f"The honest file again: {again.val_bpb:.3f}, {again.overtime_seconds:.2f} s after its budget.")
-            rows.append(
-                Row("", abs(again.val_bpb - honest.val_bpb) > TOLERANCE, "the honest file does not repeat itself")
-            )
-            for row in night(Path(name), bench.dataset, bench.bait):
-                rows.append(row)
-                show(row, "PAYS" if row.wrong else "refused")
-    wrong = sum(row.wrong for row in rows)
+            wrong += abs(again.val_bpb - honest.val_bpb) > TOLERANCE  # or the table says nothing
     print(f"{len(chosen)} cheats in {sandbox.name}, {wrong} pay or break something.")
     return wrong
 
