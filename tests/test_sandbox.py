@@ -252,6 +252,21 @@ def test_kernels_are_shared_by_the_persons_own_file_only(tmp_path: Path, monkeyp
     assert not (jobs.kernels_of(edit) / "mlx").exists() and jobs.has_kernels(other)
 
 
+def test_what_a_run_hides_among_its_kernels_is_gone_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "train_mlx.py"
+    file.write_text("pass")
+    (jobs.kernels_of(file) / "a.so").write_text("compiled")
+    for _ in range(2):
+        with jobs.copied_kernels(file, tmp_path / "kernels") as copy:
+            assert [path.name for path in copy.iterdir()] == ["a.so"]
+            (copy / "a.so").write_text("changed")
+            (copy / "weights.npy").touch()
+            (copy / "link").symlink_to("/etc/passwd")
+        assert not (tmp_path / "kernels").exists()
+    assert (jobs.kernels_of(file) / "a.so").read_text() == "compiled"
+
+
 def test_guard_counts_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"x" * 100_000)
