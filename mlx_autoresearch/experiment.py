@@ -13,8 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.rehearsal import rehearsal_of
 from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
 from mlx_autoresearch.sandbox.jobs import (
-    copied_kernels,
+    copy_kernels,
     file_to_share,
     has_kernels,
     kernels_of,
@@ -214,30 +213,23 @@ class Laboratory:
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         command = launch_command([str(training_file.absolute())])
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        with self._training(command, training_file, folder, dataset, smoke) as confined:
-            outcome = run_confined(confined, folder / "run.log", limit, ticker)
+        confined = self._training(command, training_file, folder, dataset, smoke)
+        outcome = run_confined(confined, folder / "run.log", limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
         result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
             return replace(result, failure="refused", reason=complaint)
         return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)
 
-    @contextmanager
-    def _training(
-        self, command: list[str], training_file: Path, folder: Path, dataset: Path, smoke: bool
-    ) -> Iterator[Confined]:
+    def _training(self, command: list[str], training_file: Path, folder: Path, dataset: Path, smoke: bool) -> Confined:
         settings_file = (folder / "run.json").absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
         if self.sandbox.kind == NOTHING:
-            yield Confined(command, child_environment(variables), folder)
-            return
-        files = (training_file.absolute(), folder.absolute(), settings_file, dataset)
-        if smoke:
-            kept = training_policy(*files, kernels_of(training_file), variables, self.limits)
-            yield confine(command, kept, self.sandbox)
-            return
-        with copied_kernels(training_file, files[1] / "kernels") as copy:
-            yield confine(command, training_policy(*files, copy, variables, self.limits), self.sandbox)
+            return Confined(command, child_environment(variables), folder)
+        folder = folder.absolute()
+        kernels = kernels_of(training_file) if smoke else copy_kernels(training_file, folder / "kernels")
+        files = (training_file.absolute(), folder, settings_file, dataset, kernels)
+        return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
 
     def _scoring(self, command: list[str], folder: Path, work: Path) -> Confined:
         if self.sandbox.kind == NOTHING:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlx_autoresearch.dataset import Dataset
+from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.handin import SCORE_ROWS
 from mlx_autoresearch.metric import bits_per_byte, log_sum_exp
 from mlx_autoresearch.questions import Answer
@@ -89,6 +90,7 @@ def judge(
 
     Raises:
         RefusedError: the model can't be run, gives no finite numbers, or its two answers differ.
+        AutoresearchError: the dataset is damaged.
     """
     rows = {size: [rows_of_split(dataset.tokens(split, size), max_rows) for split in splits] for size in VOCAB_SIZES}
     first = ask({size: np.concatenate(of_splits) for size, of_splits in rows.items()}, None)
@@ -187,6 +189,9 @@ def _score(dataset: Dataset, split: str, vocab_size: int, rows: np.ndarray, nats
     byte_lengths = token_byte_lengths(dataset.tokenizer(vocab_size), vocab_size)[rows[:, 1:]]
     scored_bytes, counted = int(byte_lengths.sum()), byte_lengths > 0
     if whole and scored_bytes != dataset.text_bytes(split):
-        raise RuntimeError(f"{split}: tokens hold {scored_bytes} bytes, the text {dataset.text_bytes(split)}")
+        raise AutoresearchError(
+            f"the {split} split in {dataset.folder} holds {scored_bytes} bytes, its text {dataset.text_bytes(split)}: "
+            "delete that folder and prepare the dataset again"
+        )
     total = float(nats[counted].sum(dtype=np.float64))
     return Score(bits_per_byte(total, scored_bytes), total, scored_bytes, int(counted.sum()), vocab_size)

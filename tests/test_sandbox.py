@@ -15,6 +15,7 @@ import pytest
 from mlx_autoresearch import paths, trust
 from mlx_autoresearch.doctor import OK, WARNING, check_sandbox
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.evidence import clear_up
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.records import Proposal, RunResult
 from mlx_autoresearch.sandbox import (
@@ -257,13 +258,14 @@ def test_what_a_run_hides_among_its_kernels_is_gone_with_it(tmp_path: Path, monk
     file = tmp_path / "train_mlx.py"
     file.write_text("pass")
     (jobs.kernels_of(file) / "a.so").write_text("compiled")
-    for _ in range(2):
-        with jobs.copied_kernels(file, tmp_path / "kernels") as copy:
-            assert [path.name for path in copy.iterdir()] == ["a.so"]
-            (copy / "a.so").write_text("changed")
-            (copy / "weights.npy").touch()
-            (copy / "link").symlink_to("/etc/passwd")
-        assert not (tmp_path / "kernels").exists()
+    for name in ("1", "2"):
+        run = tmp_path / name
+        run.mkdir()
+        copy = jobs.copy_kernels(file, run / "kernels")
+        assert [path.name for path in copy.iterdir()] == ["a.so"]
+        (copy / "a.so").write_text("changed")
+        (copy / "weights.npy").touch()
+        assert clear_up(run, whole=True) is None and list(run.iterdir()) == []
     assert (jobs.kernels_of(file) / "a.so").read_text() == "compiled"
 
 

@@ -98,12 +98,11 @@ def kernels_of(training_file: Path) -> Path:
     return folder
 
 
-@contextmanager
-def copied_kernels(training_file: Path, folder: Path) -> Iterator[Path]:
-    """A copy of a training file's kernels as `folder`, which is gone afterwards."""
-    with passing_folder(folder) as copy:
-        _copy_plain_files(kernels_of(training_file), copy)
-        yield copy
+def copy_kernels(training_file: Path, folder: Path) -> Path:
+    """Make `folder`, inside a run's own, a copy of a training file's kernels; `evidence.clear_up` takes it away again."""
+    folder.mkdir()
+    _copy_plain_files(kernels_of(training_file), folder)
+    return folder
 
 
 @contextmanager
