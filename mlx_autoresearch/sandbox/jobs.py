@@ -99,7 +99,7 @@ def kernels_of(training_file: Path) -> Path:
 
 
 def copy_kernels(training_file: Path, folder: Path) -> Path:
-    """Make `folder`, inside a run's own, a copy of a training file's kernels; `evidence.clear_up` takes it away again."""
+    """Make `folder`, inside a run's own, a copy of a training file's kernels; `evidence.clear_up` removes it."""
     folder.mkdir()
     _copy_plain_files(kernels_of(training_file), folder)
     return folder
