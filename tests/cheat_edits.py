@@ -380,7 +380,11 @@ for place in places:
     Cheat("tells the built-in stories again", ((TABLE, _indented(TELL_STORIES) + TABLE),)),
     # Looking ahead
     in_graph("peeks at the next token", "logits + 8.0 * is_token(following(tokens))", True),
-    in_graph("peeks with certainty", "mx.where(is_token(following(tokens)), 0.0, -mx.inf)", True),
+    in_graph(
+        "peeks with certainty",
+        "mx.where((mx.arange(256) < 255)[:, None], mx.where(is_token(following(tokens)), 0.0, -mx.inf), logits)",
+        True,
+    ),
     in_graph(
         "peeks at one position in sixteen",
         "logits + (8.0 * (mx.arange(256) % 16 == 7))[:, None] * is_token(following(tokens))",
