@@ -189,7 +189,7 @@ class Laboratory:
             outcome = run_confined(confined, log, deadline - awake_seconds(), self._ticker("score", folder))
             vocab_size = read_scorer(outcome, log, self._scoring_limit())
             if vocab_size not in rows:
-                raise RefusedError("the graph changed its vocabulary between two calls")
+                raise RefusedError(f"the model came with a vocabulary of {vocab_size}, which was not asked about")
             try:
                 return read_answer(work, len(rows[vocab_size]), vocab_size, asked is not None)
             except (OSError, ValueError) as error:
@@ -201,6 +201,7 @@ class Laboratory:
     def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
         # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
         dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
+        kernels = self._kernels(training_file, folder, smoke)  # before the clock starts
         settings = RunSettings(
             dataset=str(dataset),
             folder=str(folder.absolute()),
@@ -213,7 +214,7 @@ class Laboratory:
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         command = launch_command([str(training_file.absolute())])
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        confined = self._training(command, training_file, folder, dataset, smoke)
+        confined = self._training(command, training_file, folder, dataset, kernels)
         outcome = run_confined(confined, folder / "run.log", limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
         result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
@@ -221,14 +222,20 @@ class Laboratory:
             return replace(result, failure="refused", reason=complaint)
         return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)
 
-    def _training(self, command: list[str], training_file: Path, folder: Path, dataset: Path, smoke: bool) -> Confined:
+    def _kernels(self, training_file: Path, folder: Path, smoke: bool) -> Path | None:
+        """Where a run's compiled kernels lie; None without a sandbox, where all share one folder."""
+        if self.sandbox.kind == NOTHING:
+            return None
+        return kernels_of(training_file) if smoke else copy_kernels(training_file, folder.absolute() / "kernels")
+
+    def _training(
+        self, command: list[str], training_file: Path, folder: Path, dataset: Path, kernels: Path | None
+    ) -> Confined:
         settings_file = (folder / "run.json").absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
-        if self.sandbox.kind == NOTHING:
+        if kernels is None:
             return Confined(command, child_environment(variables), folder)
-        folder = folder.absolute()
-        kernels = kernels_of(training_file) if smoke else copy_kernels(training_file, folder / "kernels")
-        files = (training_file.absolute(), folder, settings_file, dataset, kernels)
+        files = (training_file.absolute(), folder.absolute(), settings_file, dataset, kernels)
         return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
 
     def _scoring(self, command: list[str], folder: Path, work: Path) -> Confined:
@@ -260,7 +267,8 @@ def read_scorer(outcome: Outcome, log: Path, limit: float) -> int:
         RefusedError: what it said against the model, or how it ended.
     """
     if outcome.stopped:
-        raise RefusedError(f"scoring was stopped: {too_slow(limit) if outcome.stopped == TIMEOUT else outcome.stopped}")
+        reason = f"it took longer than {limit:.0f} s" if outcome.stopped == TIMEOUT else outcome.stopped
+        raise RefusedError(f"scoring was stopped: {reason}")
     try:
         answer = json.loads(tail(log, 100_000).splitlines()[-1])
         said = answer.get("refused"), answer.get("vocab_size")
@@ -271,11 +279,6 @@ def read_scorer(outcome: Outcome, log: Path, limit: float) -> int:
     if outcome.exit_status != 0 or not isinstance(said[1], int):
         raise RefusedError(f"running the model ended with status {outcome.exit_status}: {last_line(log)}")
     return said[1]
-
-
-def too_slow(limit: float) -> str:
-    """Why scoring was stopped, for a model or a machine that is too slow."""
-    return f"it took longer than {limit:.0f} s"
 
 
 def with_overtime(result: RunResult, seconds: float, budget_seconds: float) -> RunResult:
