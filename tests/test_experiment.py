@@ -67,7 +67,7 @@ def test_honest_run_is_scored(tmp_path: Path, dataset: Dataset) -> None:
     result = laboratory.run(write(tmp_path), folder, seed=3, splits=("val", "test"))
     assert result.failure is None, result
     assert 8 < result.val_bpb < 12 and 8 < result.test_bpb < 12  # a random bigram table is worse than uniform
-    assert result.parameters == 256 * 256 and result.seed == 3 and result.steps > 3
+    assert result.parameters == 256 * 256 and result.seed == 3 and result.steps >= 1
     assert result.tokens == 64 * result.steps and 0 <= result.data_wait_share < 0.5
     assert 1.0 < result.training_seconds < 1.5 + experiment.LATE_SECONDS
     assert result.overtime_seconds == pytest.approx(max(0.0, result.training_seconds - 1.5), abs=0.02)
