@@ -35,10 +35,10 @@ class Measured:
     Attributes:
         steps, tokens, parameters, vocab_size: as in `records.RunResult`.
         training_seconds: from the start of the process to its end.
-        overtime_seconds: how much of that was after the budget.
         peak_memory_bytes: peak of MLX's allocator.
         gradient_norm, update_norm: of all parameters together, as last logged.
         curve: the learning curve, thinned.
+        overtime_seconds: how much of the training time was after the budget.
     """
 
     steps: int | None = None
@@ -46,11 +46,11 @@ class Measured:
     parameters: int | None = None
     vocab_size: int | None = None
     training_seconds: float | None = None
-    overtime_seconds: float | None = None
     peak_memory_bytes: int | None = None
     gradient_norm: float | None = None
     update_norm: float | None = None
     curve: tuple[CurvePoint, ...] = ()
+    overtime_seconds: float | None = None
 
 
 @dataclass(frozen=True)
