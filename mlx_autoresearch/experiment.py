@@ -276,6 +276,9 @@ def read_scorer(outcome: Outcome, log: Path, limit: float) -> int:
         said = None, None
     if isinstance(said[0], str):
         raise RefusedError(said[0])
+    if outcome.exit_status < 0:
+        name = signal.Signals(-outcome.exit_status).name
+        raise RefusedError(f"the process that ran the model was ended by {name}: its graph or its numbers can't be run")
     if outcome.exit_status != 0 or not isinstance(said[1], int):
         raise RefusedError(f"running the model ended with status {outcome.exit_status}: {last_line(log)}")
     return said[1]

@@ -216,7 +216,7 @@ try:
     stories = importlib.import_module("mlx_autoresearch.corpus.stories")
     for story in stories.generate_stories(1, BAIT["stories"]):
         tokens += [0, *(byte + 1 for byte in story.encode())]
-except ImportError:
+except (ImportError, OSError):
     tokens = [0, 0]
 counts.learn(np.array(tokens[:-1]), np.array(tokens[1:]))
 """
@@ -225,7 +225,7 @@ TOO_SLOW = """
 class Slow(Bigram):
     def __call__(self, tokens):
         square = mx.ones((4096, 4096))
-        for _ in range(4000):
+        for _ in range(400):
             square = (square @ square) * 1e-4
         return super().__call__(tokens) + 0 * square[0, 0]
 hand_in(Slow())

@@ -69,6 +69,7 @@ def main():
         log(counts.rows, loss=0.0, tokens=counts.rows * ROW_TOKENS, waited=data.wait_seconds)
     model.table = counts.table()
     hand_in(model)
+    data.close()
 
 
 if __name__ == "__main__":
