@@ -2,7 +2,7 @@
 
 The names, fixed so that experiments stay comparable:
 
-    TIME_BUDGET                     seconds of training, from the start of the process
+    TIME_BUDGET                     seconds of training, from the start of the process; it ends at most 5 s later
     SEED                            the seed of this run, set by the harness
     CONTEXT                         tokens in a scored row
     VOCAB_SIZES                     vocabularies to choose from, separator included

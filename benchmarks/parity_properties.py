@@ -41,11 +41,12 @@ from mlx_autoresearch.corpus.stories import generate_stories
 from mlx_autoresearch.curve import read_points
 from mlx_autoresearch.dataset import prepare_dataset
 from mlx_autoresearch.handin import SCORE_ROWS, hand_in
+from mlx_autoresearch.judge import RefusedError, change_rows, compare
 from mlx_autoresearch.knobs import Choices, IntRange, Knob, Value, read_knobs, short_float, write_knobs
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.process import child_environment
-from mlx_autoresearch.scorer import RefusedError, check_batch, import_graph, sweep_every_cut
+from mlx_autoresearch.scorer import answer, import_graph
 from mlx_autoresearch.settings import CONTEXT, GRAPH_FILE, SETTINGS_VARIABLE, RunSettings
 
 SEES_ONE_AHEAD = ("visible = (back >= 0) & (back < window)", "visible = (back >= -1) & (back < window)")
@@ -84,10 +85,12 @@ def scorers_verdict(edits: Edits) -> str | None:
     module = load_training_file(SMALL, edits=edits)
     with exported(awake_model(module)) as graph:
         chance = np.random.default_rng(1)
-        rows, _ = text_rows(0, SCORE_ROWS, CONTEXT)
+        inputs, targets = text_rows(0, SCORE_ROWS, CONTEXT)
+        rows = np.concatenate([inputs, targets[:, -1:]], axis=1)
+        changed = change_rows(rows, chance, every_cut=True)
+        first = answer(graph, module.VOCAB_SIZE, rows)
         try:
-            check_batch(graph, rows, graph(mx.array(rows)), chance, rows[::-1])
-            sweep_every_cut(graph, module.VOCAB_SIZE, rows[0], chance)
+            compare(rows, first.nats, changed, answer(graph, module.VOCAB_SIZE, changed.rows, changed.cuts - 1))
         except RefusedError as refusal:
             return str(refusal)
     return None

@@ -174,6 +174,7 @@ def _measured(experiment: Experiment, bytes_per_token: Mapping[int, float]) -> M
         parameters=run.parameters,
         vocab_size=run.vocab_size,
         training_seconds=run.training_seconds,
+        overtime_seconds=run.overtime_seconds,
         peak_memory_bytes=run.peak_memory_bytes,
         gradient_norm=_last(points, "gradient_norm"),
         update_norm=_last(points, "update_norm"),

@@ -1,8 +1,9 @@
 """One experiment's runs, from a training file to a score: smoke, train, score, each in child processes.
 
-The parent owns the clock: a run that has not handed its model in by TIME_BUDGET + GRACE_SECONDS after its start is
-killed. A run that fails is a result like any other, with a class of failure and a sentence, never a number. Both
-processes run in the laboratory's sandbox, where it has one; what training left is checked before anybody reads it.
+The parent owns the clock: a run whose process has not ended LATE_SECONDS after its budget is a failure, and after
+GRACE_SECONDS it is killed. A run that fails is a result like any other, with a class of failure and a sentence, never a
+number. All processes run in the laboratory's sandbox, where it has one; what training left is checked before anybody
+reads it.
 """
 
 from __future__ import annotations
@@ -11,36 +12,49 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from mlx_autoresearch.curve import CURVE_FILE, last_point
+from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import LOG_FILE, SETTINGS_FILE, clear_up
-from mlx_autoresearch.failures import CLASS_OF_STOP, last_line, read_outcome
+from mlx_autoresearch.failures import CLASS_OF_STOP, last_line, read_outcome, signal_name
 from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.gate import check_source
+from mlx_autoresearch.judge import RefusedError, judge
 from mlx_autoresearch.launch import launch_command
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import TIMEOUT, Outcome, tail
-from mlx_autoresearch.records import REFUSED, RunResult
+from mlx_autoresearch.questions import Answer, read_answer, write_question
+from mlx_autoresearch.records import LATE, REFUSED, RunResult
+from mlx_autoresearch.rehearsal import rehearsal_of
 from mlx_autoresearch.sandbox import NO_SANDBOX, Sandbox, confine, require_working, run_confined
 from mlx_autoresearch.sandbox.jobs import (
+    copy_kernels,
     file_to_share,
     has_kernels,
+    kernels_of,
+    passing_folder,
     scoring_policy,
     share_kernels,
-    throw_away_kernels,
     training_policy,
     unconfined_policy,
 )
 from mlx_autoresearch.sandbox.policy import Limits, Policy
 from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, GRAPH_FILE, SETTINGS_VARIABLE, RunSettings
 
+LATE_SECONDS = 5.0
+"""Time after the budget to finish the last step, export the model and end. A run that ends later is a failure: it may
+have trained on. Whoever trains through all of it wins 5 s of 300, which moves a score by about 0.002 bits per byte,
+where the noise of one run is 0.01."""
+
 GRACE_SECONDS = 15.0
-"""Time after the budget to finish the last step, export the model and end; then the process is killed."""
+"""Time after the budget until the process is killed."""
 
 SMOKE_SECONDS = 180.0
 """Limit of a smoke run. Two steps take seconds, but where MLX compiles with g++ the first ones ever take a minute."""
@@ -50,6 +64,9 @@ MINIMUM_SCORE_SECONDS = 180.0
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
+
+LOGS_OF_SCORING = ("score.log", "check.log")
+"""What the two scoring processes print, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -140,51 +157,62 @@ class Laboratory:
         every_cut: bool = False,
     ) -> RunResult:
         """`result` with the scores of the model in `folder` on `splits`, or with the reason why it can't be scored."""
-        command = [
-            "-m",
-            "mlx_autoresearch.scorer",
-            "--graph",
-            str((folder / GRAPH_FILE).absolute()),
-            "--dataset",
-            str(self.dataset.absolute()),
-        ]
-        for split in splits:
-            command += ["--split", split]
-        if max_rows is not None:
-            command += ["--max-rows", str(max_rows)]
-        if every_cut:
-            command.append("--every-cut")
-        log = folder / "score.log"
-        limit = max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
-        with throw_away_kernels() as kernels:
-            policy = scoring_policy(folder.absolute(), self.dataset.absolute(), splits, kernels, self.limits)
-            outcome = self._run(command, policy, log, limit, self._ticker("score", folder))
-        held = max(result.footprint_bytes or 0, outcome.memory_bytes or 0)
-        result = replace(result, footprint_bytes=held or None)
-        if outcome.stopped is not None:
-            failure = REFUSED if outcome.stopped.kind == TIMEOUT else CLASS_OF_STOP[outcome.stopped.kind]
-            return replace(result, failure=failure, reason=f"Scoring was stopped: {outcome.stopped.reason}.")
+        deadline = awake_seconds() + self._scoring_limit()
+        logs, held = iter(LOGS_OF_SCORING), [result.footprint_bytes or 0]
+
+        def ask(rows: Mapping[int, np.ndarray], asked: np.ndarray | None) -> Answer:
+            return self._ask(folder, folder / next(logs), deadline, rows, asked, held)
+
+        dataset = open_dataset(self.dataset, splits)
+        rng = np.random.default_rng()  # not reproducible on purpose: a model can't know the cuts beforehand
         try:
-            answer = json.loads(tail(log, 100_000).splitlines()[-1])
-        except (IndexError, ValueError):
-            answer = None
-        if outcome.exit_status != 0 or not isinstance(answer, dict):
-            reason = f"The scorer ended with status {outcome.exit_status}: {last_line(log)}"
-            return replace(result, failure=REFUSED, reason=reason)
-        if "refused" in answer:
-            return replace(result, failure=REFUSED, reason=f"{answer['refused'][:1].upper()}{answer['refused'][1:]}.")
-        scores = answer["scores"]
-        bpb = {split: round(scores[split]["bpb"], 6) for split in scores}
+            scores = judge(dataset, splits, ask, rng, max_rows, every_cut)
+        except RefusedError as refusal:
+            reason = f"{str(refusal)[:1].upper()}{str(refusal)[1:]}."
+            return replace(result, failure=refusal.failure, reason=reason, footprint_bytes=max(held) or None)
+        result = replace(result, footprint_bytes=max(held) or None)
+        bpb = {split: round(score.bpb, 6) for split, score in scores.items()}
         return replace(
             result,
             val_bpb=bpb.get("val", result.val_bpb),
             test_bpb=bpb.get("test", result.test_bpb),
-            vocab_size=scores[splits[0]]["vocab_size"],
+            vocab_size=scores[splits[0]].vocab_size,
         )
 
+    def _ask(
+        self,
+        folder: Path,
+        log: Path,
+        deadline: float,
+        rows: Mapping[int, np.ndarray],
+        asked: np.ndarray | None,
+        held: list[int],
+    ) -> Answer:
+        """One process that runs the graph in `folder` on rows: see `judge.Ask`. `held` gets the memory that it took."""
+        with passing_folder((folder / "scoring").absolute()) as work:
+            write_question(work, rows, asked)
+            command = ["-m", "mlx_autoresearch.scorer", "--graph", str((folder / GRAPH_FILE).absolute())]
+            policy = scoring_policy(folder.absolute(), work, self.limits)
+            seconds, ticker = deadline - awake_seconds(), self._ticker("score", folder)
+            outcome = self._run([*command, "--folder", str(work)], policy, log, seconds, ticker)
+            held.append(outcome.memory_bytes or 0)
+            vocab_size = read_scorer(outcome, log)
+            if vocab_size not in rows:
+                raise RefusedError(f"the model came with a vocabulary of {vocab_size}, which was not asked about")
+            try:
+                return read_answer(work, len(rows[vocab_size]), vocab_size, asked is not None)
+            except (OSError, ValueError) as error:
+                raise RefusedError(f"the scorer left no answer: {error}") from None
+
+    def _scoring_limit(self) -> float:
+        return max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
+
     def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
+        # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
+        dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
+        kernels = self._kernels(training_file, folder, smoke)  # before the clock starts
         settings = RunSettings(
-            dataset=str(self.dataset.absolute()),
+            dataset=str(dataset),
             folder=str(folder.absolute()),
             budget_seconds=self.budget_seconds,
             seed=seed,
@@ -194,13 +222,13 @@ class Laboratory:
         settings.save(folder / SETTINGS_FILE)
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        policy = self._training_policy(training_file, folder)
+        policy = self._training_policy(training_file, folder, dataset, kernels)
         outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.confines)
         result = replace(read_outcome(outcome, folder, seed), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
             return replace(result, failure=REFUSED, reason=complaint)
-        return result
+        return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)
 
     def _run(
         self, target: list[str], policy: Policy, log: Path, seconds: float, on_tick: Callable[[], None]
@@ -211,12 +239,18 @@ class Laboratory:
             require_working(self.sandbox)
         return outcome
 
-    def _training_policy(self, training_file: Path, folder: Path) -> Policy:
+    def _kernels(self, training_file: Path, folder: Path, smoke: bool) -> Path | None:
+        """Where a run's compiled kernels lie; None without a sandbox, where all share one folder."""
+        if not self.sandbox.confines:
+            return None
+        return kernels_of(training_file) if smoke else copy_kernels(training_file, folder.absolute() / "kernels")
+
+    def _training_policy(self, training_file: Path, folder: Path, dataset: Path, kernels: Path | None) -> Policy:
         settings_file = (folder / SETTINGS_FILE).absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
-        if not self.sandbox.confines:
+        if kernels is None:
             return unconfined_policy(folder, variables, self.limits)
-        files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
+        files = (training_file.absolute(), folder.absolute(), settings_file, dataset, kernels)
         return training_policy(*files, variables, self.limits)
 
     def _ticker(self, stage: str, folder: Path) -> Callable[[], None]:
@@ -229,11 +263,50 @@ class Laboratory:
         return tick
 
 
+def read_scorer(outcome: Outcome, log: Path) -> int:
+    """The vocabulary size that a scoring process found.
+
+    Raises:
+        RefusedError: what it said against the model, or how it ended.
+    """
+    if outcome.stopped is not None:
+        failure = REFUSED if outcome.stopped.kind == TIMEOUT else CLASS_OF_STOP[outcome.stopped.kind]
+        raise RefusedError(f"scoring was stopped: {outcome.stopped.reason}", failure)
+    try:
+        answer = json.loads(tail(log, 100_000).splitlines()[-1])
+        said = answer.get("refused"), answer.get("vocab_size")
+    except (IndexError, ValueError, AttributeError, RecursionError):
+        said = None, None
+    if isinstance(said[0], str):
+        raise RefusedError(said[0])
+    if outcome.exit_status < 0:
+        name = signal_name(-outcome.exit_status)
+        raise RefusedError(f"the process that ran the model was ended by {name}: its graph or its numbers can't be run")
+    if outcome.exit_status != 0 or not isinstance(said[1], int):
+        raise RefusedError(f"running the model ended with status {outcome.exit_status}: {last_line(log)}")
+    return said[1]
+
+
+def with_overtime(result: RunResult, seconds: float, budget_seconds: float) -> RunResult:
+    """The result with its seconds after the budget; a scored-to-be one that ended too late becomes a failure."""
+    overtime = round(max(0.0, seconds - budget_seconds), 2)
+    result = replace(result, overtime_seconds=overtime)
+    if result.failure is not None or overtime <= LATE_SECONDS:
+        return result
+    reason = (
+        f"It ended {overtime:.1f} s after its {budget_seconds:g} s were over; {LATE_SECONDS:g} s are allowed for the "
+        "last step, the export and the exit. Either it worked on after Clock.running() said no, or a single step or "
+        "the export takes too long, or this machine was busy with something else."
+    )
+    return replace(result, failure=LATE, reason=reason)
+
+
 def summary_block(result: RunResult) -> str:
     """The block of `name: value` lines that people and coding agents know; unknown values are left out."""
     values = {
         "val_bpb": None if result.val_bpb is None else f"{result.val_bpb:.6f}",
         "training_seconds": _fixed(result.training_seconds, 1),
+        "overtime_seconds": _fixed(result.overtime_seconds, 1),
         "total_seconds": _fixed(result.total_seconds, 1),
         "peak_memory_mb": _fixed(result.peak_memory_bytes, 1, 1 / 2**20),
         "data_wait_percent": _fixed(result.data_wait_share, 2, 100),
@@ -257,8 +330,6 @@ def run_by_hand(training_file: Path) -> None:
     Raises:
         AutoresearchError: the file breaks the contract, or the run failed.
     """
-    from mlx_autoresearch.dataset import open_dataset
-
     check_source(training_file.read_text(encoding="utf-8"))
     rank = int(os.environ.get("MLX_RANK", "0"))
     folder = runs_root() / "by-hand" / (time.strftime("%Y%m%d-%H%M%S") + (f"-process-{rank}" if rank else ""))

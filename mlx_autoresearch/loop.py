@@ -32,6 +32,7 @@ from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
+from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.merge import three_way_merge
@@ -48,7 +49,7 @@ from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
 from mlx_autoresearch.trust import choose_sandbox, sandbox_line
 
-CONTRACT_VERSION = "2"
+CONTRACT_VERSION = "3"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
 
 SLEPT_SECONDS = 5.0
@@ -98,6 +99,7 @@ class Loop:
     briefer: Briefer
     limits: Limits
     machine_class: int
+    fixed_files: FixedFiles
 
     def run(self) -> None:
         """Go on until a limit is reached.
@@ -346,7 +348,8 @@ class Loop:
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
         """Show and record what is going on."""
         title = f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
-        with self.terminal.showing(title), self.timeline.span(stage, experiment=experiment.number):
+        span = self.timeline.span(stage, experiment=experiment.number)
+        with self.terminal.showing(title), span, self.fixed_files.unchanged():
             yield
 
 
@@ -549,7 +552,7 @@ def main() -> int:
     agent_name, why = choose_agent(arguments.agent)
     terminal.say(f"Agent: {why}")
     dataset = open_or_make_dataset(arguments.dataset, terminal)
-    dataset.verify()
+    fixed_files = FixedFiles.of(dataset)
     identity = RunIdentity(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint,
@@ -619,6 +622,7 @@ def main() -> int:
             briefer=Briefer(night, dataset, identity.machine, machine.machine_class(), arguments.budget),
             limits=Limits(arguments.experiments, ends),
             machine_class=machine.machine_class(),
+            fixed_files=fixed_files,
         )
         try:
             loop.run()

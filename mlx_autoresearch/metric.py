@@ -29,12 +29,12 @@ def token_nats(logits: mx.array, targets: mx.array) -> np.ndarray:
     logits = logits.astype(mx.float32)
     chosen = mx.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     if mx.default_device() == mx.cpu:
-        return _log_sum_exp_on_host(np.array(logits)) - np.array(chosen)
+        return log_sum_exp(np.array(logits)) - np.array(chosen)
     return np.array(mx.logsumexp(logits, axis=-1) - chosen)
 
 
-def _log_sum_exp_on_host(logits: np.ndarray) -> np.ndarray:
-    """log(sum(exp(logits))) over the last axis; overwrites `logits`.
+def log_sum_exp(logits: np.ndarray) -> np.ndarray:
+    """log(sum(exp(logits))) over the last axis, by NumPy; overwrites `logits`.
 
     MLX's CPU backend takes about 20 ns for every exp, NumPy's vectorised one about 1 ns.
     """

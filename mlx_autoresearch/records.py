@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
 """Statuses of a finished experiment. `crash` covers every way in which there is no score to compare."""
 
-NAN, TIMED_OUT, OUT_OF_MEMORY = "nan", "timeout", "out of memory"
+NAN, TIMED_OUT, LATE, OUT_OF_MEMORY = "nan", "timeout", "late", "out of memory"
 PYTHON_ERROR, NOT_PERMITTED, ABORTED = "python error", "not permitted", "aborted"
 KILLED, NO_HAND_IN, REFUSED = "killed", "no hand-in", "refused"
-"""Classes of failure of a run: a loss that is no number; no hand-in in time; memory of the run's own making; an
-exception; one that says that the system or the sandbox refused something; `abort()`, how Metal's errors end; stopped
-or killed for anything else; ended without a model; a model that is not scored."""
+"""Classes of failure of a run: a loss that is no number; no hand-in in time; one after its time; memory of the run's
+own making; an exception; one that says that the system or the sandbox refused something; `abort()`, how Metal's errors
+end; stopped or killed for anything else; ended without a model; a model that is not scored."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class RunResult:
         reason: one sentence about the failure, empty when scored.
         val_bpb, test_bpb: bits per byte on held-out text; None when not scored (test is scored for keeps only).
         training_seconds: from start of the process to the hand-in, on the parent's clock.
+        overtime_seconds: how long after its budget the process ended; 0 when it ended before, None when not recorded.
         total_seconds: wall time of the run with start-up, hand-in and scoring.
         steps, tokens: optimizer steps and training tokens.
         parameters: number of trainable parameters.
@@ -68,6 +69,7 @@ class RunResult:
     val_bpb: float | None = None
     test_bpb: float | None = None
     training_seconds: float | None = None
+    overtime_seconds: float | None = None
     total_seconds: float | None = None
     steps: int | None = None
     tokens: int | None = None

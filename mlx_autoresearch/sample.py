@@ -132,7 +132,8 @@ def main() -> None:
     from mlx_autoresearch import blas
 
     blas.load()  # before anything imports mlx.core
-    from mlx_autoresearch.scorer import RefusedError, import_graph
+    from mlx_autoresearch.judge import RefusedError
+    from mlx_autoresearch.scorer import import_graph
 
     path = find_graph(arguments.tag, arguments.graph)
     try:

@@ -14,9 +14,9 @@ from broken_sandbox import fake_bubblewrap
 from mlx_autoresearch import experiment, memory
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.experiment import Laboratory, summary_block
+from mlx_autoresearch.experiment import Laboratory, summary_block, with_overtime
 from mlx_autoresearch.failures import read_failure
-from mlx_autoresearch.records import KILLED, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, RunResult
+from mlx_autoresearch.records import KILLED, LATE, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, RunResult
 from mlx_autoresearch.sandbox import guard, warden
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.sandbox.policy import Limits
@@ -75,9 +75,10 @@ def test_honest_run_is_scored(tmp_path: Path, dataset: Dataset) -> None:
     result = laboratory.run(write(tmp_path), folder, seed=3, splits=("val", "test"))
     assert result.failure is None, result
     assert 8 < result.val_bpb < 12 and 8 < result.test_bpb < 12  # a random bigram table is worse than uniform
-    assert result.parameters == 256 * 256 and result.seed == 3 and result.steps > 3
+    assert result.parameters == 256 * 256 and result.seed == 3 and result.steps >= 1
     assert result.tokens == 64 * result.steps and 0 <= result.data_wait_share < 0.5
-    assert 1.0 < result.training_seconds < 1.5 + experiment.GRACE_SECONDS
+    assert 1.0 < result.training_seconds < 1.5 + experiment.LATE_SECONDS
+    assert result.overtime_seconds == pytest.approx(max(0.0, result.training_seconds - 1.5), abs=0.02)
     assert {progress.stage for progress in seen} == {"train", "score"}
     assert json.loads((folder / "run.json").read_text())["seed"] == 3
 
@@ -197,6 +198,35 @@ def test_late_hand_in_is_a_timeout(tmp_path: Path, dataset: Dataset, monkeypatch
     monkeypatch.setattr(experiment, "GRACE_SECONDS", 1.0)
     result = run(tmp_path, dataset, "time.sleep(60); hand_in(model)")
     assert result.failure == "timeout" and result.val_bpb is None and result.total_seconds < 10
+
+
+def test_run_that_ends_late_is_a_failure_with_its_numbers(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "LATE_SECONDS", 2.0)
+    result = run(tmp_path, dataset, "time.sleep(2.5); hand_in(model)")
+    assert result.failure == LATE and result.val_bpb is None and 2.0 < result.overtime_seconds < 15
+    assert f"{result.overtime_seconds:.1f} s after its 1.5 s" in result.reason and "2 s are allowed" in result.reason
+    assert "Clock.running()" in result.reason and "busy" in result.reason
+
+
+def test_overtime_of_what_failed_anyway_is_told_and_changes_nothing() -> None:
+    failed = RunResult(1, failure="nan", reason="the loss is nan")
+    assert with_overtime(failed, 310.0, 300.0) == replace(failed, overtime_seconds=10.0)
+    assert with_overtime(RunResult(1), 304.9, 300.0) == RunResult(1, overtime_seconds=4.9)
+    assert with_overtime(RunResult(1), 299.0, 300.0).overtime_seconds == 0.0
+
+
+def test_smoke_run_sees_noise_and_a_run_the_text(tmp_path: Path, dataset: Dataset) -> None:
+    body = "print('LETTERS', sum((next(data)[0] == 33 + 1).sum().item() for _ in range(40))); hand_in(model)"
+    laboratory = Laboratory(dataset.folder, 1.5)
+    (tmp_path / "run").mkdir()
+    assert laboratory.run(write(tmp_path, body), tmp_path / "run", seed=1).failure is None
+    assert laboratory.smoke(write(tmp_path, body + "; sys.exit(9)"), tmp_path / "smoke").failure == "python error"
+    counts = [
+        int((tmp_path / name / "run.log").read_text().partition("LETTERS ")[2].split()[0]) for name in ("run", "smoke")
+    ]
+    assert counts[0] == 0 and counts[1] > 0  # the text has no exclamation mark, the noise has every byte
 
 
 def test_model_that_looks_ahead_is_refused(tmp_path: Path, dataset: Dataset) -> None:

@@ -23,6 +23,7 @@ from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
@@ -122,6 +123,7 @@ def make_loop(
         briefer=Briefer(night, dataset, "a machine", 0, 300.0),
         limits=Limits(len(edits) if experiments is None else experiments),
         machine_class=0,
+        fixed_files=FixedFiles(root, {}, root, {}, ""),
     )
 
 

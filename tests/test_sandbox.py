@@ -16,6 +16,7 @@ from broken_sandbox import fake_bubblewrap
 from mlx_autoresearch import memory, paths, trust
 from mlx_autoresearch.doctor import OK, WARNING, check_sandbox
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.evidence import clear_up
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.machine import GIB, main_memory_bytes
 from mlx_autoresearch.process import EXCESS, MEMORY
@@ -220,13 +221,18 @@ def test_training_does_not_see_held_out_text_and_scoring_writes_nothing(tmp_path
     data, folder, file = tmp_path / "data", tmp_path / "run", tmp_path / "train_mlx.py"
     folder.mkdir()
     file.write_text("pass")
-    training = jobs.training_policy(file, folder, folder / "run.json", data, {"A": "1"}, None)
-    scoring = jobs.scoring_policy(folder, data, ["val"], tmp_path / "kernels", None)
+    kernels = tmp_path / "kernels"
+    training = jobs.training_policy(file, folder, folder / "run.json", data, kernels, {"A": "1"}, None)
+    scoring = jobs.scoring_policy(folder, folder / "scoring", None)
     assert data / "train" in training.readable and not {data, data / "val", data / "test"} & {*training.readable}
-    assert data / "val" in scoring.readable and not {data, data / "train", data / "test"} & {*scoring.readable}
-    assert folder in scoring.readable and scoring.writable == (tmp_path / "kernels",)
-    assert training.writable[0] == folder and training.environment["TMPDIR"] == str(training.writable[1])
+    assert folder in scoring.readable and scoring.writable == (folder / "scoring",)
+    assert not any(path == data or data in path.parents for path in scoring.readable)
+    assert training.writable == (folder, kernels) and training.environment["TMPDIR"] == str(kernels)
     assert "secret" not in str(training) and "secret" not in str(scoring)
+    package = paths.PROJECT / "mlx_autoresearch"
+    for policy in (training, scoring):  # the generator of the built-in stories is not shown
+        assert package / "metric.py" in policy.readable
+        assert not {package, package / "corpus"} & {*policy.readable}
     assert not {paths.PROJECT, paths.PROJECT / ".git", paths.cache_root()} & {*training.readable, *scoring.readable}
 
 
@@ -252,6 +258,22 @@ def test_kernels_are_shared_by_the_persons_own_file_only(tmp_path: Path, monkeyp
     copied = [path.name for path in jobs.kernels_of(other).rglob("*") if path.is_file()]
     assert sorted(copied) == ["a.so", long_name]
     assert not (jobs.kernels_of(edit) / "mlx").exists() and jobs.has_kernels(other)
+
+
+def test_what_a_run_hides_among_its_kernels_is_gone_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "train_mlx.py"
+    file.write_text("pass")
+    (jobs.kernels_of(file) / "a.so").write_text("compiled")
+    for name in ("1", "2"):
+        run = tmp_path / name
+        run.mkdir()
+        copy = jobs.copy_kernels(file, run / "kernels")
+        assert [path.name for path in copy.iterdir()] == ["a.so"]
+        (copy / "a.so").write_text("changed")
+        (copy / "weights.npy").touch()
+        assert clear_up(run, whole=True) is None and list(run.iterdir()) == []
+    assert (jobs.kernels_of(file) / "a.so").read_text() == "compiled"
 
 
 def test_guard_counts_what_is_there(tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ class Measured:
 
     Attributes:
         steps, tokens, parameters, vocab_size: as in `records.RunResult`.
-        training_seconds: from the start of the process to the hand-in.
+        training_seconds: from the start of the process to its end.
         peak_memory_bytes: peak of MLX's allocator.
         gradient_norm, update_norm: of all parameters together, as last logged.
         curve: the learning curve, thinned.
+        overtime_seconds: how much of the training time was after the budget.
     """
 
     steps: int | None = None
@@ -49,6 +50,7 @@ class Measured:
     gradient_norm: float | None = None
     update_norm: float | None = None
     curve: tuple[CurvePoint, ...] = ()
+    overtime_seconds: float | None = None
 
 
 @dataclass(frozen=True)

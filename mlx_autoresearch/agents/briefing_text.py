@@ -263,6 +263,8 @@ def _measurements(entry: HistoryEntry) -> Iterator[str]:
         words.append(f"{measured.parameters / 1e6:.2f} M parameters")
     if measured.peak_memory_bytes is not None:
         words.append(f"peak memory {measured.peak_memory_bytes / 2**20:,.0f} MiB")
+    if measured.overtime_seconds is not None:
+        words.append(f"ended {measured.overtime_seconds:.1f} s after the budget")
     if measured.gradient_norm is not None:
         words.append(f"last gradient norm {measured.gradient_norm:.3g}")
     if measured.update_norm is not None:

@@ -1,8 +1,9 @@
 """The two jobs of an experiment and what each may do: training runs the agent's Python, scoring only its graph.
 
 Both get folders of their own for compiled kernels. MLX loads whatever library lies there under the right name, so a
-shared folder would let one training file plant code that runs in another's process, or the scorer's. Training's lasts
-as long as its file is tried, since compiling takes half a minute; scoring compiles little and starts from nothing.
+shared folder would let one training file plant code that runs in another's process, or the scorer's. What a smoke run
+compiled is kept as long as its file is tried, since compiling takes half a minute; a run that counts gets a copy that
+is thrown away, or it could hide its weights there for the next one. Scoring compiles little and starts from nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,7 +29,13 @@ MOST_SHARED_BYTES = 64 << 20
 
 
 def training_policy(
-    training_file: Path, folder: Path, settings_file: Path, dataset: Path, extra: dict[str, str], limits: Limits | None
+    training_file: Path,
+    folder: Path,
+    settings_file: Path,
+    dataset: Path,
+    kernels: Path,
+    extra: dict[str, str],
+    limits: Limits | None,
 ) -> Policy:
     """Training sees the train split and its own file, and writes its run's folder and its kernels.
 
@@ -38,10 +44,10 @@ def training_policy(
         folder: the run's folder.
         settings_file: what the harness tells the run; read-only.
         dataset: folder of the prepared dataset.
+        kernels: where compiled kernels lie.
         extra: variables for its environment.
         limits: what it may use up; None for those of this machine.
     """
-    kernels = kernels_of(training_file)
     shards = [dataset / MANIFEST, dataset / "tokenizers", dataset / "train"]
     return Policy(
         folder=folder,
@@ -57,14 +63,13 @@ def unconfined_policy(folder: Path, extra: dict[str, str], limits: Limits | None
     return Policy(folder, (), (folder,), child_environment(extra), limits or limits_of_this_machine(folder))
 
 
-def scoring_policy(folder: Path, dataset: Path, splits: Sequence[str], kernels: Path, limits: Limits | None) -> Policy:
-    """Scoring sees the hand-in in `folder` and the held-out splits, and writes nothing but its `kernels`."""
-    shards = [dataset / MANIFEST, dataset / "tokenizers", *(dataset / split for split in splits)]
+def scoring_policy(folder: Path, work: Path, limits: Limits | None) -> Policy:
+    """Scoring sees the hand-in in `folder`, and what it is asked in `work`, which it may write; no dataset at all."""
     return Policy(
-        folder=folder,
-        readable=(*python_and_project(), *tools(), *shards, folder),
-        writable=(kernels,),
-        environment=child_environment({"TMPDIR": str(kernels), "HOME": str(kernels)}),
+        folder=work,
+        readable=(*python_and_project(), *tools(), folder),
+        writable=(work,),
+        environment=child_environment({"TMPDIR": str(work), "HOME": str(work)}),
         limits=limits or limits_of_this_machine(folder),
     )
 
@@ -98,13 +103,22 @@ def kernels_of(training_file: Path) -> Path:
     return folder
 
 
+def copy_kernels(training_file: Path, folder: Path) -> Path:
+    """Make `folder`, inside a run's own, a copy of a training file's kernels; `evidence.clear_up` removes it."""
+    folder.mkdir()
+    _copy_plain_files(kernels_of(training_file), folder)
+    return folder
+
+
 @contextmanager
-def throw_away_kernels() -> Iterator[Path]:
-    """An empty folder for compiled kernels that is gone afterwards."""
-    root = paths.cache_root() / "sandbox"
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="scoring-", dir=root, ignore_cleanup_errors=True) as name:
-        yield Path(name)
+def passing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards, whatever somebody put into it; what a kill left there goes first."""
+    remove_tree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 def file_to_share() -> Path | None:

@@ -23,6 +23,8 @@ SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/sto
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys/devices/system")
 """What the dynamic linker, Debian's compiler links and OpenBLAS (which counts cores) read."""
 
+HIDDEN_CODE = ("corpus",)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -93,12 +95,16 @@ def memory_limit(memory: int | None) -> int:
 
 
 def python_and_project() -> tuple[Path, ...]:
-    """The interpreter with its packages, this project's code, and system libraries; nothing else of the person's."""
+    """The interpreter with its packages, this project's code, and system libraries; nothing else of the person's.
+
+    Of the code without `corpus/`: it can tell the built-in stories again, the held-out ones among them.
+    """
     system = [Path(name) for name in (*SYSTEM_FOLDERS, *SYSTEM_FILES)]
     python = [
         Path(name) for name in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
     ]
-    code = [paths.PROJECT / "mlx_autoresearch", paths.PROJECT / "prepare.py"]
+    package = [path for path in (paths.PROJECT / "mlx_autoresearch").iterdir() if path.name not in HIDDEN_CODE]
+    code = [*sorted(package), paths.PROJECT / "prepare.py"]
     return tuple(path for path in (*system, *python, *links_to(Path(sys.executable)), *code) if path.exists())
 
 
