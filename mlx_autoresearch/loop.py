@@ -11,6 +11,8 @@ incumbent is measured again, and then the search agent proposes, until the resea
 from __future__ import annotations
 
 import argparse
+import errno
+import itertools
 import signal
 import sys
 import time
@@ -122,10 +124,9 @@ class Loop:
 
     def _finish_what_was_cut_short(self) -> None:
         """Redo the last steps of a decided experiment, which a kill may have prevented; done twice, they do no harm."""
-        for experiment in self.night.experiments:
-            if experiment.kept and experiment.commit is None:
-                self._commit(experiment)
+        self._commit_keeps()
         self._publish()
+        self.night.drop_models()
 
     def _settle_baseline(self) -> None:
         if not self.night.experiments:
@@ -292,7 +293,7 @@ class Loop:
     def _conclude(self, experiment: Experiment) -> None:
         """Everything that follows from a verdict: commit, best/, results.tsv, the line on the terminal."""
         if experiment.kept:
-            self._commit(experiment)
+            self._commit_keeps()
         self._publish()
         self.night.drop_models()
         self.terminal.verdict(experiment)
@@ -326,15 +327,19 @@ class Loop:
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
 
-    def _commit(self, experiment: Experiment) -> None:
+    def _commit_keeps(self) -> None:
+        """Commit the keeps since the last one that is committed, in their order: git may have refused one before."""
         if self.branch is None:
             return
-        try:
-            sha = self.branch.commit(*commit_message(experiment, self.night.identity), experiment.number)
-        except AutoresearchError as error:
-            self.terminal.say(f"Note: {error}")
-            return
-        experiment.record_commit(sha)
+        kept = [experiment for experiment in self.night.experiments if experiment.kept]
+        missing = list(itertools.takewhile(lambda experiment: experiment.commit is None, reversed(kept)))
+        for experiment in reversed(missing):
+            try:
+                sha = self.branch.commit(*commit_message(experiment, self.night.identity), experiment.number)
+            except AutoresearchError as error:
+                self.terminal.say(f"Note: {error}")
+                return
+            experiment.record_commit(sha)
 
     def _noise(self) -> verdict.Noise:
         return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
@@ -528,9 +533,38 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     return lines
 
 
+def night_so_far(root: Path, identity: RunIdentity) -> Night:
+    """The night in `root` as it is, an empty one where there is none: nothing is made or changed."""
+    return Night.read(root) if (root / "identity.json").exists() else Night(root, identity)
+
+
+def trouble_with_files(error: OSError) -> AutoresearchError:
+    """What to tell a person when a file could not be written or read."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    mend = {errno.ENOSPC: "make room on that disk", errno.EDQUOT: "make room within your quota"}
+    mend |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make that folder writable")
+    return AutoresearchError(
+        f"The night had to stop: {what}. What was recorded is safe in {runs_root()}; "
+        f"{mend.get(error.errno, 'mend this')} and start the same command again."
+    )
+
+
 def main() -> int:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
+    try:
+        return spend_the_night(arguments)
+    except OSError as error:
+        raise trouble_with_files(error) from None
+
+
+def spend_the_night(arguments: argparse.Namespace) -> int:
+    """Set everything up, go on until an end, and say what came of it.
+
+    Raises:
+        AutoresearchError: the night is refused, or has to stop.
+        OSError: a file can't be written or read.
+    """
     terminal = Terminal()
     agent_name, why = choose_agent(arguments.agent)
     terminal.say(f"Agent: {why}")
@@ -558,10 +592,15 @@ def main() -> int:
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
     with NightLock(root), machine.keep_awake(), closing(agent):
-        terminal.log_to(root / LOG_FILE)
-        terminal.log(f"Agent: {why}")
+        sandbox, about_sandbox = NO_SANDBOX, []
+        if arguments.no_sandbox:
+            about_sandbox.append("Note: --no-sandbox: edits run with your own rights, and every run's record says so.")
+        else:  # before anything is made, because it may refuse
+            sandbox = choose_sandbox(choose(), agent_name, night_so_far(root, identity), about_sandbox.append)
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
+        terminal.log_to(root / LOG_FILE)
+        terminal.log(f"Agent: {why}")
         for note in (*opening.notes, *night.damage):
             terminal.say(f"Note: {note}")
         if arguments.budget <= GRACE_SECONDS:
@@ -572,11 +611,8 @@ def main() -> int:
             f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
             f"edits decided so far: {night.decided_edits()}. Ctrl-C stops; the same command goes on."
         )
-        if arguments.no_sandbox:
-            sandbox = NO_SANDBOX
-            terminal.say("Note: --no-sandbox: edits run with your own rights, and every run's record says so.")
-        else:
-            sandbox = choose_sandbox(choose(), agent_name, night, terminal.say)
+        for sentence in about_sandbox:
+            terminal.say(sentence)
         timeline = Timeline(root / TIMELINE_FILE)
         # A coding program that only happens to be installed may not be logged in: then the search agent does.
         insisted = arguments.agent is not None or agent_name == "anthropic"
@@ -605,15 +641,9 @@ def main() -> int:
             loop.run()
         except KeyboardInterrupt:
             terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
-        except AutoresearchError as error:
+        except (AutoresearchError, OSError) as error:
             terminal.log(f"Stopped: {error}")
             raise
-        except OSError as error:
-            terminal.log(f"Stopped: {error}")
-            raise AutoresearchError(
-                f"The night had to stop: {error}. What was recorded is safe in {root}; mend this and start the same "
-                "command again."
-            ) from None
         finally:
             thinking.close()
             if night.experiments:

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from mlx_autoresearch.dataset import MANIFEST
 from mlx_autoresearch.files import TEMPORARY_SUFFIX, remove_tree
 from mlx_autoresearch.process import child_environment
 from mlx_autoresearch.sandbox.policy import Limits, Policy, limits_of_this_machine, python_and_project
+from mlx_autoresearch.temporary import temporary_folder
 
 KEPT_FOLDERS = 64
 """Folders of compiled kernels that are kept, the last used ones: some megabytes each."""
@@ -84,11 +84,11 @@ def kernels_of(training_file: Path) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         _forget_old_ones(folder.parent)
-        new = folder.with_name(f"{folder.name}-{os.getpid()}{TEMPORARY_SUFFIX}")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        _copy_plain_files(_shared(), new)
-        os.rename(new, folder)
+        with temporary_folder(folder.parent, "making") as temporary:
+            new = temporary / folder.name
+            new.mkdir()
+            _copy_plain_files(_shared(), new)
+            os.rename(new, folder)
     os.utime(folder)
     return folder
 
@@ -96,10 +96,8 @@ def kernels_of(training_file: Path) -> Path:
 @contextmanager
 def throw_away_kernels() -> Iterator[Path]:
     """An empty folder for compiled kernels that is gone afterwards."""
-    root = paths.cache_root() / "sandbox"
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="scoring-", dir=root, ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    with temporary_folder(paths.cache_root() / "sandbox", "scoring") as folder:
+        yield folder
 
 
 def file_to_share() -> Path | None:
