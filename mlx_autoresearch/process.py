@@ -104,7 +104,7 @@ def run_process(
             if child is not None:
                 kill_group(child)
             if os.fstat(output.fileno()).st_size > LOG_LIMIT_BYTES:
-                os.ftruncate(output.fileno(), LOG_KEPT_BYTES)
+                os.ftruncate(output.fileno(), min(LOG_KEPT_BYTES, LOG_LIMIT_BYTES))
     return Outcome(child.returncode, stopped, awake_seconds() - started)
 
 
