@@ -438,8 +438,8 @@ class NightLock:
     ) -> None:
         """Give the lock back; the file stays, unless the night was refused before anything else was made."""
         if error is not None and self._is_new and os.listdir(self.path.parent) == [self.path.name]:
-            self.path.unlink()
-            with suppress(OSError):  # another loop was quicker
+            with suppress(OSError):  # another loop was quicker, or the disk is read-only: what happened is told already
+                self.path.unlink()
                 self.path.parent.rmdir()
         self._file.close()
 

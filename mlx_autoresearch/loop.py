@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import errno
 import itertools
+import shutil
 import signal
 import sys
 import time
@@ -59,6 +60,9 @@ LOG_FILE = "loop.log"
 
 CRASHES_IN_A_ROW = 20
 """After so many failures one after the other the incumbent is run, to see whether it is the edits' fault."""
+
+LEAST_FREE_DISK_BYTES = 512 << 20
+"""With less room on the disk nothing is run: twice what the sandbox stops a run for, so that it is no edit's fault."""
 
 IDLE_RUNS = 5
 """While nobody proposes anything, the incumbent is run again until it has so many runs: it sharpens every later
@@ -245,9 +249,11 @@ class Loop:
 
     def _passes_smoke(self, experiment: Experiment) -> bool:
         """Two steps before the whole budget; a failure is the experiment's verdict."""
+        self._require_room()
         with self._stage(experiment, "smoke run"):
             failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
         if failure is not None:
+            self._require_room()
             experiment.record_verdict(Verdict(CRASH, f"Failed in the smoke run ({failure.failure}): {failure.reason}"))
         return failure is None
 
@@ -266,6 +272,7 @@ class Loop:
 
     def _run(self, experiment: Experiment, splits: tuple[str, ...] = ("val",)) -> None:
         """One training run with the experiment's next seed."""
+        self._require_room()
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
         meter = machine.SleepMeter()
@@ -275,7 +282,19 @@ class Loop:
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
             return
+        if result.failure is not None:
+            self._require_room()
         experiment.record_result(folder, result)
+
+    def _require_room(self) -> None:
+        """Stop before a full disk makes experiments fail that might be good, and before their failures are recorded.
+
+        Raises:
+            OSError: hardly anything is left of the disk.
+        """
+        free = shutil.disk_usage(self.night.root).free
+        if free < LEAST_FREE_DISK_BYTES:
+            raise OSError(errno.ENOSPC, f"only {free >> 20} MiB of the disk are left", str(self.night.root))
 
     def _refused_at_closer_look(self, experiment: Experiment) -> str | None:
         """Before a keep: every cut of the causality check, and the test set; the reason if the model is refused."""
