@@ -92,7 +92,18 @@ def begin_rebase(project: Path) -> None:
     assert (project / ".git" / "rebase-merge").exists()
 
 
-@pytest.mark.parametrize("disturb", [detach, soil, delete_worktree, leave_locks, begin_rebase])
+def begin_rebase_of_the_branch(project: Path) -> None:
+    """The same in the night's worktree, of the branch itself."""
+    rebase = ["git", "-C", project / "runs" / TAG / "branch", "rebase", "--interactive", "HEAD~1"]
+    editor = os.environ | {"GIT_SEQUENCE_EDITOR": "sed -i.bak s/^pick/edit/", "HOME": str(project)}
+    subprocess.run(rebase, env=editor, check=True, capture_output=True)
+    assert (project / ".git" / "worktrees" / "branch" / "rebase-merge").exists()
+
+
+REBASES = [begin_rebase, begin_rebase_of_the_branch]
+
+
+@pytest.mark.parametrize("disturb", [detach, soil, delete_worktree, leave_locks, *REBASES])
 def test_git_states_that_change_nothing(project: Path, wanted: dict[str, Any], disturb: Callable[[Path], None]) -> None:
     disturb(project)
     before = git(project, "rev-parse", "HEAD"), git(project, "status", "--porcelain")
