@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.files import read_json, write_json
+from mlx_autoresearch.files import read_json, remove_tree, write_json
 
 SOURCE_FILE = "train_mlx.py"
 TIMEOUT_SECONDS = 300
@@ -217,6 +217,7 @@ class ImprovementBranch:
         # also drop worktrees of the person that are on a drive not mounted now.
         for gone in (self.folder, *(place for place in self._checkouts() if not place.exists())):
             _try_git(self.project, "worktree", "remove", "--force", "--force", str(gone))
+        self._remove_half_made_entries()
         try:
             _git(self.project, "worktree", "add", str(self.folder), self.name)
         except _GitError as error:
@@ -267,11 +268,23 @@ class ImprovementBranch:
         others = (place for place in self._checkouts() if place.resolve() != self.folder and place.exists())
         return next(others, None)
 
+    def _remove_half_made_entries(self) -> None:
+        """Remove what a git that was killed in `worktree add` left under our folder's name: entries of no folder.
+
+        git does not list them, and `prune` leaves them, because they are locked while they are made.
+        """
+        for entry in (self._common_folder() / "worktrees").glob(f"{self.folder.name}*"):
+            place = entry / "gitdir"
+            if not place.is_file() or not place.read_bytes().strip():
+                remove_tree(entry)
+
+    def _common_folder(self) -> Path:
+        return self.project / _git(self.project, "rev-parse", "--git-common-dir")
+
     def _remove_locks_left_behind(self) -> None:
         """Remove locks of a git that was killed: those of our worktree and of our branch, which are ours alone."""
-        common = Path(_git(self.project, "rev-parse", "--git-common-dir"))
         with suppress(NotADirectoryError):  # a branch called `autoresearch`: git will say so
-            (self.project / common / f"{self.reference}.lock").unlink(missing_ok=True)
+            (self._common_folder() / f"{self.reference}.lock").unlink(missing_ok=True)
         own = self._in_worktree("rev-parse", "--absolute-git-dir") if self._is_worktree() else None
         if own is not None:
             for name in ("index.lock", "HEAD.lock"):

@@ -26,6 +26,7 @@ from typing import Any
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.history import Night
+from tests.git_kills import git_kills
 from tests.made_up_night import BROKEN, GIT, TAG, Fault, Life, live, make_project
 from tests.night_state import consistent, end_state
 
@@ -195,7 +196,7 @@ def stage_of(operation: str) -> str:
 
 def made_up_nights(every: int, nights: int, seed: int) -> int:
     """All faults in made-up nights; prints the tables and returns how many were found."""
-    kills, lives, writes = Report(), Report(), Report()
+    kills, gits, lives, writes = Report(), Report(), Report(), Report()
     with fast_folder() as folder:
         life, wanted = undisturbed(folder)
         points = range(1 + seed % every, len(life.operations) + 1, every)
@@ -204,6 +205,9 @@ def made_up_nights(every: int, nights: int, seed: int) -> int:
             for kind in ("kill", "torn"):
                 stage = stage_of(life.operations[at - 1])
                 kills.add(stage, 1, 2, kill_at(folder, at, kind, wanted))
+        if every == 1:
+            for subcommand, found in git_kills(folder, wanted):
+                gits.add(subcommand, 1, 2, found)
         for number in range(nights):
             for kind in ("kill", "torn"):
                 count, found = kill_life_after_life(folder, seed + number, kind, wanted)
@@ -214,9 +218,10 @@ def made_up_nights(every: int, nights: int, seed: int) -> int:
                 name = f"{errno.errorcode[error]}{' from then on' if lasts else ' once'}: {stage}"
                 writes.add(name, 1, 2, refuse_from(folder, at, error, lasts, wanted))
     kills.show("Killed once, before an operation or in the middle of a write, then started again", "kills")
+    gits.show("git killed at one of its own system calls, alone or with the loop", "kills")
     lives.show("Killed life after life until it was through", "kills")
     writes.show("Operations that fail, then started again", "failures")
-    return kills.found + lives.found + writes.found
+    return sum(report.found for report in (kills, gits, lives, writes))
 
 
 def main() -> int:

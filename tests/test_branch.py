@@ -445,6 +445,18 @@ def test_a_kill_while_the_branch_is_made(project: Path, step: str) -> None:
     assert json.loads(record.read_text())["worktree"] is True
 
 
+def test_a_kill_before_git_wrote_down_where_the_worktree_is(project: Path) -> None:
+    """What git 2.39 leaves when it is killed early in `worktree add`: an entry that names no folder, and is locked."""
+    (place(project).parent).mkdir(parents=True)
+    entry = project / ".git" / "worktrees" / "branch"
+    entry.mkdir(parents=True)
+    (entry / "locked").write_text("initializing")
+    (entry / "gitdir").touch()
+    keep(opened(project), 1)
+    assert [path.name for path in entry.parent.iterdir()] == ["branch"]
+    assert git(place(project), "status", "--porcelain") == ""
+
+
 def test_a_kill_between_commit_and_worktree(project: Path) -> None:
     branch = opened(project)
     sha = keep(branch, 1)
