@@ -70,7 +70,7 @@ class RealNight:
         cache: where its processes keep compiled kernels.
         records: content of every record that was ever seen, by path: none may change or vanish.
         loop: the process of the present life.
-        seen: what was there when this life began, so that a stage is one of its own.
+        seen, probes_seen: what was there when this life began, so that a stage is one of its own.
         orphans: what killed lives had started, with the time of the kill.
         longest_orphan: seconds that any of it lived on.
     """
@@ -81,6 +81,7 @@ class RealNight:
     records: dict[Path, Any] = field(default_factory=dict)
     loop: subprocess.Popen | None = None
     seen: dict[Path, int] = field(default_factory=dict)
+    probes_seen: set[Path] = field(default_factory=set)
     orphans: dict[int, tuple[str, float]] = field(default_factory=dict)
     longest_orphan: float = 0.0
 
@@ -96,6 +97,7 @@ class RealNight:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.project), "MLX_DISABLE_COMPILE": "1"}
         environment["MLX_AUTORESEARCH_CACHE"] = str(self.cache)
         self.seen = {path: _stamp(path) for path in [*self.root.glob("*"), *self.root.glob("experiments/**/*")]}
+        self.probes_seen = set(self.cache.glob("probe-*"))
         with (self.project.parent / "said").open("ab") as said:
             self.loop = subprocess.Popen(
                 command, cwd=self.project, env=environment, stdout=said, stderr=said, start_new_session=True
@@ -205,7 +207,7 @@ def appears(pattern: str) -> Callable[[RealNight], bool]:
 
 
 def _is_testing(night: RealNight) -> bool:
-    return any(night.cache.glob("probe-*"))
+    return not night.probes_seen.issuperset(night.cache.glob("probe-*"))
 
 
 def _has_tested(night: RealNight) -> bool:
