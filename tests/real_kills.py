@@ -24,9 +24,9 @@ from typing import Any
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.process_tree import all_processes, descendants
+from tests.fault_report import Report
 from tests.night_state import consistent, end_state, survivors
 from tests.small_project import make_project
-from tests.survival import Report
 
 TAG = "t"
 

@@ -23,7 +23,7 @@ from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.process_tree import all_processes, descendants
 from tests.night_state import survivors
-from tests.real_kills import TINY, tiny_dataset
+from tests.real_kills import tiny_dataset
 from tests.small_project import make_project, sandbox_options
 
 TAG = "soak"
@@ -142,7 +142,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         dataset = tiny_dataset(folder / "data")
-        project = make_project(folder / "clone", dataset, TINY.read_text())
+        project = make_project(folder / "clone", dataset)
         agent = shlex.join([sys.executable, str(AGENT), str(folder / "counter")])
         command = [
             sys.executable,

@@ -19,9 +19,9 @@ FAULTS = {
     "not a number": "loss = loss * math.nan",
     "no memory": "bytearray(1 << 60)",
     "endless output": "while True: print('soak ' * 2000)",
-    "a process that lives on": "import os; os.fork() or os.setsid() or time.sleep(1000)",
+    "a process that lives on": "import os, time; os.fork() or os.setsid() or time.sleep(1000)",
     "no hand-in": "import os; os._exit(0)",
-    "a hang": "time.sleep(1000)",
+    "a hang": "import time; time.sleep(1000)",
 }
 
 
@@ -32,8 +32,8 @@ def main() -> None:
     counter.write_text(str(number + 1))
     sys.stdin.read()
     source = re.sub(r"        if step > 3:\n.*\n", "", file.read_text())  # a repair: what failed comes back
-    source = re.sub(r"(?m)^LEARNING_RATE = [0-9.]+", f"LEARNING_RATE = {0.3 - number / 2500:.4f}", source)
-    words = "learn more slowly"  # which is worse for certain, and so costs one run
+    source = re.sub(r"(?m)^(HEAD_LR +=) [0-9.]+", rf"\1 {(1 + number) / 1e9:.9f}", source)
+    words = "a head that learns nothing"  # which is worse for certain, and so costs one run
     if number % EVERY == EVERY - 1:
         words, code = list(FAULTS.items())[number // EVERY % len(FAULTS)]
         source = source.replace(PLACE, f"{PLACE}        if step > 3:\n            {code}\n")

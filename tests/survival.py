@@ -16,19 +16,19 @@ import errno
 import random
 import re
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.history import Night
+from tests.fault_report import Report
 from tests.git_kills import git_kills
 from tests.made_up_night import BROKEN, GIT, TAG, Fault, Life, live, make_project
 from tests.night_state import consistent, end_state
+from tests.real_kills import real_nights
 
 ADVICE = ("start the same command again", "or keep runs elsewhere")
 """What a person is told to do when the night had to stop."""
@@ -37,46 +37,6 @@ LIFE_OPERATIONS = 110
 """A life that is ended at random gets through at most so many operations; starting again takes about 50."""
 
 KILLED = -9
-
-
-@dataclass
-class Row:
-    """One stage of the table."""
-
-    faults_made: int = 0
-    lives: int = 0
-    faults_found: int = 0
-
-
-@dataclass
-class Report:
-    """What was done and found, by stage."""
-
-    rows: dict[str, Row] = field(default_factory=lambda: defaultdict(Row))
-
-    def add(self, stage: str, made: int, lives: int, found: list[str]) -> None:
-        """Count for a stage, and print what was found at once."""
-        row = self.rows[stage]
-        row.faults_made, row.lives, row.faults_found = (
-            row.faults_made + made,
-            row.lives + lives,
-            row.faults_found + len(found),
-        )
-        for sentence in found:
-            print(f"FAULT  {stage}: {sentence}", flush=True)
-
-    @property
-    def found(self) -> int:
-        """All faults together."""
-        return sum(row.faults_found for row in self.rows.values())
-
-    def show(self, title: str, made: str) -> None:
-        """Print the table."""
-        print(f"\n{title}\n{'':36} {made:>8} {'lives':>8} {'faults':>8}")
-        for stage, row in self.rows.items():
-            print(f"{stage:36} {row.faults_made:8} {row.lives:8} {row.faults_found:8}")
-        total = [sum(getattr(row, name) for row in self.rows.values()) for name in ("faults_made", "lives")]
-        print(f"{'together':36} {total[0]:8} {total[1]:8} {self.found:8}", flush=True)
 
 
 @contextmanager
@@ -235,8 +195,6 @@ def main() -> int:
     arguments = parser.parse_args()
     found = made_up_nights(arguments.every, arguments.nights, arguments.seed) if arguments.every else 0
     if arguments.kills:
-        from tests.real_kills import real_nights
-
         found += real_nights(arguments.kills, arguments.experiments, arguments.seed)
     return 1 if found else 0
 
