@@ -34,11 +34,17 @@ TAG = "t"
 SOURCE = """\
 from prepare import hand_in, run
 
-MATRIX_LR = 0.5  # the only knob {0.001..1.0 log}
+FIRST = 0.5   # {0.001..1.0 log}
+
+SECOND = 0.5  # {0.001..1.0 log}
+
+THIRD = 0.5   # {0.001..1.0 log}
+
+FOURTH = 0.5  # {0.001..1.0 log}
 
 
 def build_model():
-    return MATRIX_LR
+    return FIRST + SECOND + THIRD + FOURTH
 
 
 def main():
@@ -48,8 +54,9 @@ def main():
 run(main)
 """
 
-RATES = (0.2, 0.9, 0.195, "fails in smoke", "fails in training", 0.05)
-"""The edits: a keep, a discard, one whose gain is within the noise, two failures, and a keep again."""
+EDITS = ("FIRST 0.2", "SECOND 0.9", "THIRD 0.495", "fails in smoke", "fails in training", "FOURTH 0.05")
+"""A keep, a discard, one whose gain is within the noise, two failures, and a keep again: in whatever order they are
+thought of, they come to the same files."""
 
 STATUSES = ("keep", "keep", "discard", "inconclusive", "crash", "crash", "keep")
 """What must come of the baseline and of the edits."""
@@ -67,7 +74,7 @@ BROKEN = 70
 
 
 class MadeUpLaboratory:
-    """Scores a file by its MATRIX_LR and the seed, and leaves the files that a run leaves."""
+    """Scores a file by its knobs and the seed, and leaves the files that a run leaves."""
 
     budget_seconds = 300.0
 
@@ -95,7 +102,7 @@ class MadeUpLaboratory:
             return RunResult(seed, failure="nan", reason="the loss is nan")
         for name in ("model.mlxfn", "model.safetensors"):
             (folder / name).write_text(f"{name} of {training_file.parent.name}, seed {seed}")
-        bpb = 1 + abs(read_knobs(source, 0)["MATRIX_LR"].value - 0.05) + 0.0001 * (seed % 3)
+        bpb = 1 + sum(abs(knob.value - 0.05) for knob in read_knobs(source, 0).values()) + 0.0001 * (seed % 3)
         test_bpb = bpb + 0.01 if "test" in splits else None
         return RunResult(seed, val_bpb=round(bpb, 6), test_bpb=test_bpb, tokens=10, steps=1, vocab_size=1024)
 
@@ -106,21 +113,25 @@ class MadeUpLaboratory:
 
 
 class Script:
-    """Proposes the edits of RATES in order; which is next is read off the history, so that a kill changes nothing."""
+    """Proposes EDITS in order; which is next is read off the history, so that a kill changes nothing."""
 
-    name, thinks_ahead = "search", False
+    name = "search"
+
+    def __init__(self, thinks_ahead: bool = False) -> None:
+        self.thinks_ahead = thinks_ahead
 
     def propose(self, briefing: Briefing) -> Proposal:
         """The next edit."""
-        number = len(briefing.history)
-        if number > len(RATES):
+        known = {entry.description for entry in briefing.history} | {entry.description for entry in briefing.waiting}
+        edit = next((edit for edit in EDITS if edit not in known), None)
+        if edit is None:
             raise AutoresearchError("nothing is left to propose")
-        rate = RATES[number - 1]
-        if isinstance(rate, str):
-            source = briefing.source.replace("return MATRIX_LR", f"assert {rate!r}\n    return MATRIX_LR")
+        if edit.startswith("fails"):
+            source = briefing.source.replace("    return FIRST", f"    assert {edit!r}\n    return FIRST")
         else:
-            source = write_knobs(briefing.source, {"MATRIX_LR": rate}, 0)
-        return Proposal(source, f"rate {rate}", "it should help", agent=self.name, parent=briefing.incumbent)
+            name, value = edit.split()
+            source = write_knobs(briefing.source, {name: float(value)}, 0)
+        return Proposal(source, edit, "it should help", agent=self.name, parent=briefing.incumbent)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -226,7 +237,7 @@ def _make_up_the_world(project: Path) -> None:
         "HOME": str(project),
         "PATH": os.environ["PATH"],
     }
-    sys.argv = ["loop", "--agent", "search", "--tag", TAG, "--experiments", str(len(RATES))]
+    sys.argv = ["loop", "--agent", "search", "--tag", TAG, "--experiments", str(len(EDITS))]
     mock.patch.dict(os.environ, environment, clear=True).start()
     for module, name, value in (
         (loop, "PROJECT", project),

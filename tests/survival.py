@@ -16,24 +16,25 @@ import errno
 import random
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlx_autoresearch import loop
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.history import Night
 from tests.fault_report import Report
 from tests.git_kills import git_kills
-from tests.made_up_night import BROKEN, GIT, TAG, Fault, Life, live, make_project
+from tests.made_up_night import BROKEN, GIT, TAG, Fault, Life, Script, live, make_project
 from tests.night_state import consistent, end_state
 from tests.real_kills import real_nights
 
 ADVICE = ("start the same command again", "or keep runs elsewhere")
 """What a person is told to do when the night had to stop."""
 
-LIFE_OPERATIONS = 110
+LIFE_OPERATIONS = 160
 """A life that is ended at random gets through at most so many operations; starting again takes about 50."""
 
 KILLED = -9
@@ -78,12 +79,19 @@ def kill_at(folder: Path, at: int, kind: str, wanted: dict[str, Any]) -> list[st
     return [f"{kind} at operation {at} ({_last(first)}): {fault}" for fault in faults]
 
 
-def kill_life_after_life(folder: Path, seed: int, kind: str, wanted: dict[str, Any]) -> tuple[int, list[str]]:
+def think_ahead() -> None:
+    """Let the made-up researcher think in a thread and fill a queue, as language models do."""
+    loop.make_agent = lambda name, options: Script(thinks_ahead=True)
+
+
+def kill_life_after_life(
+    folder: Path, seed: int, kind: str, wanted: dict[str, Any], around: Callable[[], None] = lambda: None
+) -> tuple[int, list[str]]:
     """A made-up night whose every life ends after a few operations; returns how many it took, and what is wrong."""
     project, draw = make_project(folder / f"{kind}-lives-{seed}" / "project"), random.Random(seed)
     lives, faults, status = 0, [], KILLED
     while status == KILLED:
-        life = live(project, Fault(draw.randint(1, LIFE_OPERATIONS), kind))
+        life = live(project, Fault(draw.randint(1, LIFE_OPERATIONS), kind), around)
         lives, status = lives + 1, life.status
         faults += [f"life {lives}, ended at {_last(life)}: {fault}" for fault in _torn_records(project)]
     faults += _finish(project, wanted)
@@ -170,8 +178,9 @@ def made_up_nights(every: int, nights: int, seed: int) -> int:
                 gits.add(subcommand, 1, 2, found)
         for number in range(nights):
             for kind in ("kill", "torn"):
-                count, found = kill_life_after_life(folder, seed + number, kind, wanted)
-                lives.add(f"{kind} after up to {LIFE_OPERATIONS} operations", count - 1, count, found)
+                for around, name in ((lambda: None, "asked when needed"), (think_ahead, "thinks ahead")):
+                    count, found = kill_life_after_life(folder, seed + number, kind, wanted, around)
+                    lives.add(f"{kind}, researcher {name}", count - 1, count, found)
         for at in points:
             stage = stage_of(life.operations[at - 1])
             for error, lasts in ((errno.ENOSPC, True), (errno.ENOSPC, False), (errno.EROFS, True)):

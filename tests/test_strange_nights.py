@@ -43,7 +43,7 @@ def project(folder: Path, request: pytest.FixtureRequest, wanted: dict[str, Any]
     """A night that was killed when one keep was on its branch and one was still to come."""
     project = make_project(folder / f"night-{abs(hash(request.node.name))}" / "project")
     assert live(project, Fault(HALFWAY, "kill")).status == -9
-    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["rate 0.2", "start"]
+    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["FIRST 0.2", "start"]
     return project
 
 
@@ -165,13 +165,13 @@ def test_git_that_is_not_installed_any_more(project: Path, wanted: dict[str, Any
 def test_a_branch_that_the_person_moved_gets_the_next_keep_on_top(project: Path) -> None:
     git(project, "update-ref", f"refs/heads/autoresearch/{TAG}", "main")
     go_on(project)
-    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["rate 0.05", "start"]
+    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["FOURTH 0.05", "start"]
 
 
 def test_a_branch_that_the_person_deleted_begins_again(project: Path) -> None:
     git(project, "update-ref", "-d", f"refs/heads/autoresearch/{TAG}")
     assert "was deleted" in go_on(project)
-    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["rate 0.05", "start"]
+    assert git(project, "log", "--format=%s", f"autoresearch/{TAG}").splitlines() == ["FOURTH 0.05", "start"]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

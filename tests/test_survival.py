@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import scipy.stats  # noqa: F401  once here, not in every forked night
 
 from tests.made_up_night import STATUSES, TAG, Life, live, make_project
 from tests.night_state import consistent
-from tests.survival import fast_folder, kill_at, kill_life_after_life, refuse_from, undisturbed
+from tests.survival import fast_folder, kill_at, kill_life_after_life, refuse_from, think_ahead, undisturbed
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,11 @@ def test_the_undisturbed_night_has_everything_in_it(reference: tuple[Life, dict[
     assert len(life.operations) > 400
 
 
-@pytest.mark.parametrize("kind", ["kill", "torn"])
-def test_killed_life_after_life(folder: Path, reference: tuple[Life, dict[str, Any]], kind: str) -> None:
-    lives, faults = kill_life_after_life(folder, 3, kind, reference[1])
+@pytest.mark.parametrize(("kind", "around"), [("kill", lambda: None), ("torn", think_ahead)])
+def test_killed_life_after_life(
+    folder: Path, reference: tuple[Life, dict[str, Any]], kind: str, around: Callable[[], None]
+) -> None:
+    lives, faults = kill_life_after_life(folder, 3, kind, reference[1], around)
     assert faults == [] and lives > 10
 
 
