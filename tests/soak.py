@@ -22,15 +22,18 @@ from statistics import median
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.process_tree import all_processes, descendants
+from mlx_autoresearch.sandbox.guard import content_of
 from tests.night_state import survivors
-from tests.real_kills import tiny_dataset
-from tests.small_project import make_project, sandbox_options
+from tests.real_kills import TINY, tiny_dataset
+from tests.small_project import make_project, sandbox_options, small_source
 
 TAG = "soak"
 
 AGENT = Path(__file__).with_name("soak_agent.py")
 
 POLL_SECONDS = 0.25
+
+MOST_FILES = 1_000_000
 
 MOST_GROWTH = 0.05
 """Of resident memory, from a tenth of the way to the end."""
@@ -62,6 +65,11 @@ class Sample:
     disk_bytes: int
 
 
+def training_file() -> str:
+    """The tiny training file, as long as the real one: what the loop remembers of every experiment is its text."""
+    return TINY.read_text() + "".join(f"# {line}\n" for line in small_source().splitlines())
+
+
 def watch(loop: subprocess.Popen, root: Path) -> list[Sample]:
     """Samples of the loop until it ends, one for every experiment."""
     samples, looks, started, decided = [], [], time.monotonic(), -1
@@ -76,7 +84,7 @@ def watch(loop: subprocess.Popen, root: Path) -> list[Sample]:
             memory, files, processes, threads = zip(*looks, strict=True)
             seconds = time.monotonic() - started
             least = (int(median(memory)), min(files), min(processes), min(threads))
-            samples.append(Sample(now, seconds, *least, disk_bytes(root)))
+            samples.append(Sample(now, seconds, *least, content_of(root, MOST_FILES)[0]))
             decided, looks = now, []
             if now % 10 == 1:
                 print(row(samples[-1]), flush=True)
@@ -87,11 +95,6 @@ def _look(pid: int) -> tuple[int, int, int, int]:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     files, threads = (len(os.listdir(f"/proc/{pid}/{name}")) for name in ("fd", "task"))
     return pages * os.sysconf("SC_PAGE_SIZE"), files, len(descendants(pid, all_processes())), threads
-
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on disk."""
-    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
 
 
 HEADING = "experiments  seconds  memory MiB  files  processes  threads  disk MiB"
@@ -142,7 +145,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         dataset = tiny_dataset(folder / "data")
-        project = make_project(folder / "clone", dataset)
+        project = make_project(folder / "clone", dataset, training_file())
         agent = shlex.join([sys.executable, str(AGENT), str(folder / "counter")])
         command = [
             sys.executable,

@@ -32,11 +32,11 @@ def main() -> None:
     counter.write_text(str(number + 1))
     sys.stdin.read()
     source = re.sub(r"        if step > 3:\n.*\n", "", file.read_text())  # a repair: what failed comes back
-    source = re.sub(r"(?m)^(HEAD_LR +=) [0-9.]+", rf"\1 {(1 + number) / 1e9:.9f}", source)
-    words = "a head that learns nothing"  # which is worse for certain, and so costs one run
+    source = re.sub(r"(?m)^LEARNING_RATE = [0-9.]+", f"LEARNING_RATE = {0.1 + number / 1e5:.5f}", source)
+    words = "learn more slowly"  # which is worse for certain, and so costs one run
     if number % EVERY == EVERY - 1:
         words, code = list(FAULTS.items())[number // EVERY % len(FAULTS)]
-        source = source.replace(PLACE, f"{PLACE}        if step > 3:\n            {code}\n")
+        source = source.replace(PLACE, f"{PLACE}        if step > 3:\n            {code}\n", 1)
     file.write_text(source)
     print(f"DESCRIPTION: {words} ({number})\nHYPOTHESIS: none\nEXPECTED: nothing")
 
