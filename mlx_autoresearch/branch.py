@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.files import read_json, write_json
+from mlx_autoresearch.files import read_json, remove_tree, write_json
 
 SOURCE_FILE = "train_mlx.py"
 TIMEOUT_SECONDS = 300
@@ -101,9 +101,11 @@ class ImprovementBranch:
             if folder.exists() and any(folder.iterdir()):
                 raise _GitError(f"{folder} is in the way, and not from this run; move it, or choose another --tag")
             start = _starting_commit(project, path)
-            write_json(record, {"branch": name, "start": start, "worktree": False})
         branch = cls(project, folder, name, start, path)
-        if has_worktree and folder.is_dir() and not branch._is_worktree():
+        if not has_worktree:
+            branch._record(worktree=False)
+            branch._remove_half_made_entries()
+        elif folder.is_dir() and not branch._is_worktree():
             _try_git(project, "worktree", "repair", str(folder))  # the project was moved
         branch._remove_locks_left_behind()
         if not _commit_of(project, branch.reference):
@@ -118,8 +120,12 @@ class ImprovementBranch:
         elif note := branch._make_worktree(has_worktree):
             notes.append(note)
         else:
-            write_json(record, {"branch": name, "start": start, "worktree": True})
+            branch._record(worktree=True)
         return BranchOpening(branch, notes)
+
+    def _record(self, worktree: bool) -> None:
+        record = self.folder.with_name("branch.json")
+        write_json(record, {"branch": self.name, "start": self.start, "worktree": worktree})
 
     @property
     def reference(self) -> str:
@@ -211,6 +217,7 @@ class ImprovementBranch:
                     "delete the folder to have it made anew)"
                 )
             return self._update_worktree()
+        self._record(worktree=False)  # a kill from here on leaves something half made that is ours to remove
         if present:
             shutil.rmtree(self.folder)
         # Twice --force: an interrupted creation leaves its entry locked. This names our entries alone; `prune` would
@@ -220,6 +227,7 @@ class ImprovementBranch:
         try:
             _git(self.project, "worktree", "add", str(self.folder), self.name)
         except _GitError as error:
+            self._record(worktree=was_there)
             return f"the worktree {self.folder} can't be made ({error}); commits go onto {self.name} all the same"
         return None
 
@@ -267,11 +275,24 @@ class ImprovementBranch:
         others = (place for place in self._checkouts() if place.resolve() != self.folder and place.exists())
         return next(others, None)
 
+    def _remove_half_made_entries(self) -> None:
+        """Remove what a git that was killed in `worktree add` left: entries of our folder, and those of none.
+
+        With some of them `git worktree` refuses to work at all, and `prune` leaves them, locked as they are.
+        """
+        for entry in (self._common_folder() / "worktrees").glob(f"{self.folder.name}*"):
+            place = entry / "gitdir"
+            names = place.read_text(encoding="utf-8", errors="replace").strip() if place.is_file() else ""
+            if names in ("", str(self.folder / ".git")):
+                remove_tree(entry)
+
+    def _common_folder(self) -> Path:
+        return self.project / _git(self.project, "rev-parse", "--git-common-dir")
+
     def _remove_locks_left_behind(self) -> None:
         """Remove locks of a git that was killed: those of our worktree and of our branch, which are ours alone."""
-        common = Path(_git(self.project, "rev-parse", "--git-common-dir"))
         with suppress(NotADirectoryError):  # a branch called `autoresearch`: git will say so
-            (self.project / common / f"{self.reference}.lock").unlink(missing_ok=True)
+            (self._common_folder() / f"{self.reference}.lock").unlink(missing_ok=True)
         own = self._in_worktree("rev-parse", "--absolute-git-dir") if self._is_worktree() else None
         if own is not None:
             for name in ("index.lock", "HEAD.lock"):

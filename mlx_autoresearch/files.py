@@ -36,6 +36,16 @@ def flush_folder(folder: Path) -> None:
 
 
 @contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """An OSError of the block names `path` where it names no file: a write that fails doesn't say which."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it is flushed and renamed, otherwise removed.
 
@@ -43,11 +53,12 @@ def written_atomically(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(path.stem + TEMPORARY_SUFFIX + path.suffix)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            flush_to_disk(file.fileno())
-        os.replace(temporary, path)
-        flush_folder(path.parent)
+        with errors_naming(path):
+            yield temporary
+            with temporary.open("rb") as file:
+                flush_to_disk(file.fileno())
+            os.replace(temporary, path)
+            flush_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -64,7 +75,7 @@ def append_line(path: Path, line: str) -> None:
 
     A line that an earlier kill tore is closed first, so that it spoils nothing but itself.
     """
-    with path.open("ab+") as file:
+    with errors_naming(path), path.open("ab+") as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             torn = file.read(1) != b"\n"

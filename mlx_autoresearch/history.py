@@ -30,6 +30,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from difflib import unified_diff
@@ -58,6 +59,7 @@ RESULTS_COLUMNS = (
     *("llm_tokens", "usd"),
 )
 UNKNOWN_DESCRIPTION = "(unknown: proposal.json is damaged)"
+ELSEWHERE = "make room and that folder writable, or keep runs elsewhere: MLX_AUTORESEARCH_RUNS"
 
 Record = TypeVar("Record")
 
@@ -222,7 +224,7 @@ class Night:
             if not path.exists() and not any(_numbered_folders(root)):
                 write_json(path, asdict(identity))
         except OSError as error:
-            raise AutoresearchError(f"the run folder {root} can't be written: {error.strerror}") from None
+            raise AutoresearchError(f"the run folder {root} can't be written: {error.strerror}; {ELSEWHERE}") from None
         if not path.exists():
             raise AutoresearchError(
                 f"{path} is missing, so nothing says which dataset and budget the experiments beside it belong to; "
@@ -340,19 +342,19 @@ class Night:
     def drop_models(self) -> None:
         """Remove the models that are not needed any more, so that a night's disk use stays bounded.
 
-        Decided experiments only: the baseline and keeps hold on to the model of one run, all others to none. A run
-        of a kept experiment that has no result yet is left alone.
+        Decided experiments only: the baseline and keeps hold on to the model of one run, all others to none.
+        Interrupted runs of theirs go as a whole: one that is still wanted begins anew. Call it while nothing runs.
         """
         for experiment in self.experiments:
             if experiment.verdict is None:
                 continue
             needed = experiment.model_run() if experiment.kept or experiment.number == 0 else None
             for folder in (path for path in experiment.folder.glob("runs/*") if path.is_dir()):
-                unfinished = experiment.kept and not (folder / "result.json").exists()
-                if unfinished or (needed is not None and folder == experiment.run_folder(needed)):
-                    continue
-                for name in MODEL_FILES:
-                    remove_tree(folder / name)
+                if not (folder / "result.json").exists():
+                    remove_tree(folder)
+                elif needed is None or folder != experiment.run_folder(needed):
+                    for name in MODEL_FILES:
+                        remove_tree(folder / name)
 
     def _load(self) -> None:
         for number, folder in sorted(_numbered_folders(self.root)):
@@ -402,13 +404,16 @@ class NightLock:
         Raises:
             AutoresearchError: another process holds it, or the file can't be locked.
         """
+        self._is_new = not self.path.exists()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise AutoresearchError(f"the lock {self.path} can't be opened: {error.strerror}") from None
+            raise AutoresearchError(f"the lock {self.path} can't be opened: {error.strerror}; {ELSEWHERE}") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self.path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat()):
+                raise BlockingIOError  # a loop that was refused removed the file in this very moment
         except BlockingIOError:
             holder = self._holder()
             self._file.close()
@@ -421,16 +426,21 @@ class NightLock:
             raise AutoresearchError(
                 f"{self.path} can't be locked ({error.strerror}); keep runs on a local disk: MLX_AUTORESEARCH_RUNS"
             ) from None
-        self._file.truncate(0)
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        json.dump({"pid": os.getpid(), "started": started}, self._file)
-        self._file.flush()
+        with suppress(OSError):  # on a full disk the lock holds all the same, and only its holder has no name
+            self._file.truncate(0)
+            json.dump({"pid": os.getpid(), "started": started}, self._file)
+            self._file.flush()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Give the lock back; the file stays, since removing it would race with the next holder."""
+        """Give the lock back; the file stays, unless the night was refused before anything else was made."""
+        if error is not None and self._is_new and os.listdir(self.path.parent) == [self.path.name]:
+            with suppress(OSError):  # another loop was quicker, or the disk is read-only: what happened is told already
+                self.path.unlink()
+                self.path.parent.rmdir()
         self._file.close()
 
     def _holder(self) -> str:

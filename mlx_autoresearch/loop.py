@@ -11,6 +11,9 @@ incumbent is measured again, and then the search agent proposes, until the resea
 from __future__ import annotations
 
 import argparse
+import errno
+import itertools
+import shutil
 import signal
 import sys
 import time
@@ -59,6 +62,9 @@ LOG_FILE = "loop.log"
 
 CRASHES_IN_A_ROW = 20
 """After so many failures one after the other the incumbent is run, to see whether it is the edits' fault."""
+
+LEAST_FREE_DISK_BYTES = 512 << 20
+"""With less room on the disk nothing is run: twice what the sandbox stops a run for, so that it is no edit's fault."""
 
 IDLE_RUNS = 5
 """While nobody proposes anything, the incumbent is run again until it has so many runs: it sharpens every later
@@ -125,10 +131,9 @@ class Loop:
 
     def _finish_what_was_cut_short(self) -> None:
         """Redo the last steps of a decided experiment, which a kill may have prevented; done twice, they do no harm."""
-        for experiment in self.night.experiments:
-            if experiment.kept and experiment.commit is None:
-                self._commit(experiment)
+        self._commit_keeps()
         self._publish()
+        self.night.drop_models()
 
     def _settle_baseline(self) -> None:
         if not self.night.experiments:
@@ -247,9 +252,11 @@ class Loop:
 
     def _passes_smoke(self, experiment: Experiment) -> bool:
         """Two steps before the whole budget; a failure is the experiment's verdict."""
+        self._require_room()
         with self._stage(experiment, "smoke run"):
             failure = self.laboratory.smoke(experiment.folder / "train_mlx.py", experiment.folder / "smoke")
         if failure is not None:
+            self._require_room()
             words = f"Failed in the smoke run ({failure.failure}): {failure.reason}"
             details = {"failure": failure.failure, "footprint_bytes": failure.footprint_bytes}
             experiment.record_verdict(Verdict(CRASH, words, details=details))
@@ -270,6 +277,7 @@ class Loop:
 
     def _run(self, experiment: Experiment, splits: tuple[str, ...] = ("val",)) -> None:
         """One training run with the experiment's next seed."""
+        self._require_room()
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
         meter = machine.SleepMeter()
@@ -279,7 +287,19 @@ class Loop:
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
             return
+        if result.failure is not None:
+            self._require_room()
         experiment.record_result(folder, result)
+
+    def _require_room(self) -> None:
+        """Stop before a full disk makes experiments fail that might be good, and before their failures are recorded.
+
+        Raises:
+            OSError: hardly anything is left of the disk.
+        """
+        free = shutil.disk_usage(self.night.root).free
+        if free < LEAST_FREE_DISK_BYTES:
+            raise OSError(errno.ENOSPC, f"only {free >> 20} MiB of the disk are left", str(self.night.root))
 
     def _refused_at_closer_look(self, experiment: Experiment) -> str | None:
         """Before a keep: every cut of the causality check, and the test set; the reason if the model is refused."""
@@ -297,7 +317,7 @@ class Loop:
     def _conclude(self, experiment: Experiment) -> None:
         """Everything that follows from a verdict: commit, best/, results.tsv, the line on the terminal."""
         if experiment.kept:
-            self._commit(experiment)
+            self._commit_keeps()
         self._publish()
         self.night.drop_models()
         self.terminal.verdict(experiment)
@@ -331,15 +351,19 @@ class Loop:
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
 
-    def _commit(self, experiment: Experiment) -> None:
+    def _commit_keeps(self) -> None:
+        """Commit the keeps since the last one that is committed, in their order: git may have refused one before."""
         if self.branch is None:
             return
-        try:
-            sha = self.branch.commit(*commit_message(experiment, self.night.identity), experiment.number)
-        except AutoresearchError as error:
-            self.terminal.say(f"Note: {error}")
-            return
-        experiment.record_commit(sha)
+        kept = [experiment for experiment in self.night.experiments if experiment.kept]
+        missing = list(itertools.takewhile(lambda experiment: experiment.commit is None, reversed(kept)))
+        for experiment in reversed(missing):
+            try:
+                sha = self.branch.commit(*commit_message(experiment, self.night.identity), experiment.number)
+            except AutoresearchError as error:
+                self.terminal.say(f"Note: {error}")
+                return
+            experiment.record_commit(sha)
 
     def _noise(self) -> verdict.Noise:
         return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
@@ -542,9 +566,38 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     return lines
 
 
+def night_so_far(root: Path, identity: RunIdentity) -> Night:
+    """The night in `root` as it is, an empty one where there is none: nothing is made or changed."""
+    return Night.read(root) if (root / "identity.json").exists() else Night(root, identity)
+
+
+def trouble_with_files(error: OSError) -> AutoresearchError:
+    """What to tell a person when a file could not be written or read."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    mend = {errno.ENOSPC: "make room on that disk", errno.EDQUOT: "make room within your quota"}
+    mend |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make that folder writable")
+    return AutoresearchError(
+        f"The night had to stop: {what}. What was recorded is safe in {runs_root()}; "
+        f"{mend.get(error.errno, 'mend this')} and start the same command again."
+    )
+
+
 def main() -> int:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
+    try:
+        return spend_the_night(arguments)
+    except OSError as error:
+        raise trouble_with_files(error) from None
+
+
+def spend_the_night(arguments: argparse.Namespace) -> int:
+    """Set everything up, go on until an end, and say what came of it.
+
+    Raises:
+        AutoresearchError: the night is refused, or has to stop.
+        OSError: a file can't be written or read.
+    """
     terminal = Terminal()
     if arguments.uninstall_launch_agent:
         terminal.say(launch_agent.uninstall())
@@ -580,10 +633,15 @@ def main() -> int:
     ends = None if arguments.hours is None else time.monotonic() + 3600 * arguments.hours
     stop_at_signals()
     with NightLock(root), machine.keep_awake(), closing(agent):
-        terminal.log_to(root / LOG_FILE)
-        terminal.log(f"Agent: {why}")
+        sandbox, about_sandbox = NO_SANDBOX, []
+        if arguments.no_sandbox:
+            about_sandbox.append("Note: --no-sandbox: edits run with your own rights, and every run's record says so.")
+        else:  # before anything is made, because it may refuse
+            sandbox = choose_sandbox(choose(), agent_name, night_so_far(root, identity), about_sandbox.append)
         opening = ImprovementBranch.open(PROJECT, root / "branch", tag)
         night = Night.open(root, identity)
+        terminal.log_to(root / LOG_FILE)
+        terminal.log(f"Agent: {why}")
         for note in (*opening.notes, *night.damage, *machine.warnings_for_the_night()):
             terminal.say(f"Note: {note}")
         if arguments.budget <= GRACE_SECONDS:
@@ -594,11 +652,8 @@ def main() -> int:
             f"Tag {tag}: dataset {dataset.name}, {arguments.budget:g} s a run, {identity.machine}, "
             f"edits decided so far: {night.decided_edits()}. Ctrl-C stops; the same command goes on."
         )
-        if arguments.no_sandbox:
-            sandbox = NO_SANDBOX
-            terminal.say("Note: --no-sandbox: edits run with your own rights, and every run's record says so.")
-        else:
-            sandbox = choose_sandbox(choose(), agent_name, night, terminal.say)
+        for sentence in about_sandbox:
+            terminal.say(sentence)
         timeline = Timeline(root / TIMELINE_FILE)
         # A coding program that only happens to be installed may not be logged in: then the search agent does.
         insisted = arguments.agent is not None or agent_name == "anthropic"
@@ -628,15 +683,9 @@ def main() -> int:
             loop.run()
         except KeyboardInterrupt:
             terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
-        except AutoresearchError as error:
+        except (AutoresearchError, OSError) as error:
             terminal.log(f"Stopped: {error}")
             raise
-        except OSError as error:
-            terminal.log(f"Stopped: {error}")
-            raise AutoresearchError(
-                f"The night had to stop: {error}. What was recorded is safe in {root}; mend this and start the same "
-                "command again."
-            ) from None
         finally:
             thinking.close()
             if night.experiments:

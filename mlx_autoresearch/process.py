@@ -29,6 +29,9 @@ PASSED_ON_PREFIXES = ("MLX_", "OMP_", "OPENBLAS_", "CUDA_", "NVIDIA_", "LD_LIBRA
 LOG_LIMIT_BYTES = 32 << 20
 """A process that prints more than this is stopped: endless output would fill the disk."""
 
+LOG_KEPT_BYTES = 1 << 20
+"""What is kept of such output, from its beginning: hundreds of such logs would fill the disk too."""
+
 POLL_SECONDS = 0.1
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -111,6 +114,8 @@ def run_process(
         finally:
             if child is not None:
                 kill_group(child)
+            if os.fstat(output.fileno()).st_size > LOG_LIMIT_BYTES:
+                os.ftruncate(output.fileno(), min(LOG_KEPT_BYTES, LOG_LIMIT_BYTES))
     return Outcome(child.returncode, stopped, awake_seconds() - started)
 
 

@@ -36,13 +36,13 @@ def sandbox_options() -> list[str]:
 def make_project(folder: Path, dataset: Dataset, source: str | None = None) -> Path:
     """Copy the project into `folder`, with `dataset` prepared and everything committed; returns the folder.
 
-    `source` is its train_mlx.py; None for `small_source()`.
+    `source` is its train_mlx.py; `small_source()` where none is given.
     """
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "mlx_autoresearch", folder / "mlx_autoresearch", ignore=ignored)
     for name in ("prepare.py", "program.md", ".gitignore"):
         shutil.copy(PROJECT / name, folder / name)
-    (folder / "train_mlx.py").write_text(source or small_source(), encoding="utf-8")
+    (folder / "train_mlx.py").write_text(small_source() if source is None else source, encoding="utf-8")
     shutil.copytree(dataset.folder, folder / "data" / dataset.name)
     (folder / "data" / "current").write_text(dataset.name)
     identity = ("-c", "user.name=A", "-c", "user.email=a@localhost")

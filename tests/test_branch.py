@@ -445,6 +445,28 @@ def test_a_kill_while_the_branch_is_made(project: Path, step: str) -> None:
     assert json.loads(record.read_text())["worktree"] is True
 
 
+@pytest.mark.parametrize("made", [["locked", "gitdir"], ["locked", "gitdir", "HEAD", "commondir"]])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_kill_early_in_worktree_add(project: Path, made: list[str], again: bool) -> None:
+    """An entry that git 2.39 leaves so is locked; with an empty commondir no `git worktree` command works any more."""
+    if again:  # the worktree was there, was deleted by hand, and is made anew
+        shutil.rmtree(opened(project).folder)
+        git(project, "worktree", "prune")
+    place(project).parent.mkdir(parents=True, exist_ok=True)
+    record = place(project).with_name("branch.json")
+    start = git(project, "rev-parse", "HEAD").strip()
+    record.write_text(json.dumps({"branch": "autoresearch/night", "start": start, "worktree": False}))
+    entry = project / ".git" / "worktrees" / "branch"
+    entry.mkdir(parents=True)
+    for name in made:
+        (entry / name).touch()
+    if len(made) > 2:
+        (entry / "gitdir").write_text(f"{place(project).resolve()}/.git\n")
+    keep(opened(project), 1)
+    assert [path.name for path in entry.parent.iterdir()] == ["branch"]
+    assert git(place(project), "status", "--porcelain") == ""
+
+
 def test_a_kill_between_commit_and_worktree(project: Path) -> None:
     branch = opened(project)
     sha = keep(branch, 1)

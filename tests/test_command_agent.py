@@ -296,10 +296,10 @@ def test_kill_9_leaves_no_process_and_the_next_start_no_folder(tmp_path: Path, t
     parent.wait()
     assert wait_until(lambda: not alive(int(pid.read_text())), 5)
     assert len(list(temporary.iterdir())) == 1
-    (temporary / f"{command.FOLDER_PREFIX}{os.getpid()}-mine").mkdir()
-    (temporary / f"{command.FOLDER_PREFIX}words-more").mkdir()
+    (temporary / f"{command.FOLDER_NAME}-{os.getpid()}-mine").mkdir()
+    (temporary / f"{command.FOLDER_NAME}-words-more").mkdir()
     agent(tmp_path, "")
-    assert {path.name.removeprefix(command.FOLDER_PREFIX) for path in temporary.iterdir()} == {
+    assert {path.name.removeprefix(command.FOLDER_NAME + "-") for path in temporary.iterdir()} == {
         f"{os.getpid()}-mine",
         "words-more",
     }

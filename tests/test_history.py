@@ -433,9 +433,10 @@ def test_models_of_baseline_and_keeps_only(root: Path) -> None:
     left = sorted(str(path.relative_to(root / "experiments")) for path in root.glob("experiments/*/runs/*/model.*"))
     assert left == [
         *("0000/runs/1/model.mlxfn", "0000/runs/1/model.safetensors"),
-        *("0002/runs/1/model.mlxfn", "0002/runs/1/model.safetensors", "0002/runs/3/model.mlxfn"),
+        *("0002/runs/1/model.mlxfn", "0002/runs/1/model.safetensors"),
         *("0003/runs/1/model.mlxfn", "0003/runs/1/model.safetensors"),
     ]
+    assert not interrupted.exists(), "a run that was cut short and is not wanted any more"
 
 
 # --- lock -------------------------------------------------------------------------------------------------------------

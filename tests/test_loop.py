@@ -315,6 +315,40 @@ def test_run_that_slept_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [len(experiment.runs) for experiment in loop.night.experiments] == [2, 1] and "slept for 30 s" in shown(loop)
 
 
+def test_a_full_disk_is_no_edits_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fills while the candidate runs, which then fails: nothing is recorded, and later it is run again."""
+    free = iter([9, 9, 9, 9, 9, 0])
+    disk = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=next(free) << 30))
+    loop = make_loop(tmp_path / "night", [mark("fails in training")])
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "shutil", disk)
+        with pytest.raises(OSError, match=r"only 0 MiB of the disk are left"):
+            loop.run()
+    assert loop.night.pending().number == 1 and loop.night.pending().results == {}
+    again = make_loop(tmp_path / "night", [], experiments=1)
+    again.run()
+    assert statuses(again) == [KEEP, CRASH]
+
+
+def test_a_keep_that_git_refused_is_committed_before_the_next(tmp_path: Path) -> None:
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.9)(baseline.read_text()))
+    loop = make_loop(tmp_path / "night", [rate(0.5), rate(0.3), rate(0.05)])
+    loop.laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
+    committed, refusals = [], iter([False, True, True])
+
+    def commit(source: str, subject: str, body: str, number: int) -> str:
+        if next(refusals, False):
+            raise AutoresearchError("git refuses")
+        committed.append(number)
+        return "c" * 40
+
+    loop.branch = SimpleNamespace(commit=commit)
+    loop.run()
+    assert statuses(loop) == [KEEP] * 4 and committed == [0, 1, 2, 3]
+    assert shown(loop).count("git refuses") == 2
+
+
 def test_hostile_description_formats_nothing(tmp_path: Path) -> None:
     loop = make_loop(tmp_path / "night", [rate(0.5)])
     loop.terminal.log_to(tmp_path / "loop.log")

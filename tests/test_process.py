@@ -73,6 +73,7 @@ def test_endless_output_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(process, "LOG_LIMIT_BYTES", 100_000)
     outcome = run(tmp_path, "while True: print('x' * 1000)")
     assert outcome.stopped.kind == EXCESS and "printed more" in outcome.stopped.reason
+    assert (tmp_path / "log").stat().st_size <= 100_000 and tail(tmp_path / "log").startswith("x")
 
 
 def test_interrupt_kills_the_child(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from mlx_autoresearch.process import kill_group, tail
 from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.spending import Cost, Usage
 from mlx_autoresearch.supervise import supervised
+from mlx_autoresearch.temporary import remove_leftovers, temporary_folder
 from mlx_autoresearch.text import shortened
 
 FILES = TRAINING_FILE, PROGRAM_FILE, BRIEFING_FILE = "train_mlx.py", "program.md", "briefing.md"
@@ -71,7 +72,7 @@ SHORTEST_WAIT_SECONDS = 60.0
 JUST_PASSED = timedelta(minutes=15)
 """A reset time that passed no longer ago than this is meant as now, not as tomorrow."""
 
-FOLDER_PREFIX = "mlx-autoresearch-agent-"
+FOLDER_NAME = "mlx-autoresearch-agent"
 
 FORM = """End your answer with these three lines:
 DESCRIPTION: what you changed, in one line
@@ -228,14 +229,13 @@ class CommandAgent:
         self._lock = threading.Lock()
         self._running: subprocess.Popen | None = None
         self._closed = False
-        remove_leftovers(Path(tempfile.gettempdir()))
+        remove_leftovers(Path(tempfile.gettempdir()), FOLDER_NAME)
 
     def propose(self, briefing: Briefing) -> Proposal:
         """One edit of `briefing.base`, made by the program in at most 1 + MENDS runs. Raises as `agents.Agent` says."""
         try:
-            prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
-            with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
-                folder = Path(name).resolve()  # a CLI holds its rules against the real path; macOS's temp is a link
+            with temporary_folder(Path(tempfile.gettempdir()), FOLDER_NAME) as folder:
+                folder = folder.resolve()  # a CLI holds its rules against the real path; macOS's temp is a link
                 (folder / "work").mkdir()
                 texts = briefing.base, program_text(briefing), changing_text(briefing)
                 for file, text in zip(FILES, texts, strict=True):
@@ -371,24 +371,6 @@ def restore(path: Path, text: str) -> None:
         path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(text.encode())
-
-
-def remove_leftovers(temporary: Path) -> None:
-    """Remove the folders of this agent whose process is gone: what a kill or a power cut left behind."""
-    for folder in temporary.glob(FOLDER_PREFIX + "*-*"):
-        number = folder.name[len(FOLDER_PREFIX) :].split("-")[0]
-        if number.isdigit() and not _is_alive(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def read_custom(output: Output) -> Answer:

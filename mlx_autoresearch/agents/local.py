@@ -38,6 +38,7 @@ from mlx_autoresearch.memory import available_memory_bytes
 from mlx_autoresearch.process import child_environment, kill_group, tail
 from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.spending import Usage
+from mlx_autoresearch.temporary import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ class LocalAgent:
     @contextmanager
     def _running(self) -> Iterator[Worker]:
         """The model's process while the block runs."""
-        with tempfile.TemporaryDirectory(prefix="mlx-autoresearch-") as scratch:
+        with temporary_folder(Path(tempfile.gettempdir()), "mlx-autoresearch-local") as scratch:
             with self._lock:
                 if self._closed.is_set():
                     raise AgentUnavailableError("The local model was told to end.")
                 try:
-                    worker = self._worker = Worker(worker_command(self._folder), Path(scratch))
+                    worker = self._worker = Worker(worker_command(self._folder), scratch)
                 except OSError as error:
                     raise AgentUnavailableError(f"The local model's process can't be started ({error}).") from None
             try:

@@ -77,9 +77,9 @@ class Terminal:
         self.console.print(plain(sentence))
 
     def log(self, line: str) -> None:
-        """A line for the log file only."""
+        """A line for the log file only; on a full disk it is dropped, since what matters more will tell."""
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as file:
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {one_line(line)}\n")
 
     @contextmanager

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +33,12 @@ from mlx_autoresearch.sandbox import (
 )
 from mlx_autoresearch.sandbox.jobs import tools
 from mlx_autoresearch.sandbox.policy import Policy, python_and_project
+from mlx_autoresearch.temporary import remove_leftovers, temporary_folder
 
 PROBE_SECONDS = 120.0
 """The first one ever compiles a kernel, with g++ or for Metal."""
+
+SOCKET_NAME = "mlx-autoresearch-bait"
 
 INSTALL = "sudo apt install bubblewrap (Fedora: sudo dnf install bubblewrap; Arch: sudo pacman -S bubblewrap)"
 
@@ -110,10 +112,8 @@ def advice() -> str:
 
 def problem_with(sandbox: Sandbox) -> str | None:
     """Run the probe in `sandbox`: None when it computes and nothing gets through, else a sentence."""
-    root = paths.cache_root()
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="probe-", dir=root) as name, Bait(Path(name)) as bait:
-        answer = _probe(sandbox, Path(name), bait)
+    with temporary_folder(paths.cache_root(), "probe") as folder, Bait(folder) as bait:
+        answer = _probe(sandbox, folder, bait)
         if isinstance(answer, str):
             return answer
         open_ways = [*answer["open"], *bait.touched()]
@@ -153,7 +153,8 @@ class Bait:
         self.file = folder / "outside" / "file"
         self.file.parent.mkdir()
         self.file.write_text("bait")
-        self._address = f"/tmp/mlx-autoresearch-{os.getpid()}-{os.urandom(4).hex()}"  # such names must be short
+        remove_leftovers(Path("/tmp"), SOCKET_NAME)
+        self._address = f"/tmp/{SOCKET_NAME}-{os.getpid()}-{os.urandom(4).hex()}"  # such names must be short
         self.sockets = {
             "a TCP connection": socket.socket(socket.AF_INET, socket.SOCK_STREAM),
             "a UDP packet": socket.socket(socket.AF_INET, socket.SOCK_DGRAM),

@@ -21,6 +21,7 @@ from mlx_autoresearch.dataset import MANIFEST
 from mlx_autoresearch.files import TEMPORARY_SUFFIX, remove_tree
 from mlx_autoresearch.process import child_environment
 from mlx_autoresearch.sandbox.policy import Limits, Policy, limits_of_this_machine, python_and_project
+from mlx_autoresearch.temporary import temporary_folder
 
 KEPT_FOLDERS = 64
 """Folders of compiled kernels that are kept, the last used ones: some megabytes each."""
@@ -94,11 +95,11 @@ def kernels_of(training_file: Path) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         _forget_old_ones(folder.parent)
-        new = folder.with_name(f"{folder.name}-{os.getpid()}{TEMPORARY_SUFFIX}")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        _copy_plain_files(_shared(), new)
-        os.rename(new, folder)
+        with temporary_folder(folder.parent, "making") as temporary:
+            new = temporary / folder.name
+            new.mkdir()
+            _copy_plain_files(_shared(), new)
+            os.rename(new, folder)
     os.utime(folder)
     return folder
 
