@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from mlx_autoresearch import machine, verdict
+from mlx_autoresearch import machine, noise, verdict
 from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
@@ -31,7 +31,7 @@ from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
-from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
+from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
@@ -83,6 +83,7 @@ class Loop:
     Attributes:
         thinking: the chosen agent, asked ahead or when needed.
         stand_in: proposes while the chosen agent can't.
+        prior_noise: what is believed of the noise before tonight's runs say more.
     """
 
     night: Night
@@ -97,6 +98,7 @@ class Loop:
     briefer: Briefer
     limits: Limits
     machine_class: int
+    prior_noise: noise.Noise = noise.PRIOR_NOISE
 
     def run(self) -> None:
         """Go on until a limit is reached.
@@ -113,8 +115,14 @@ class Loop:
                 self._run(self.night.incumbent())
                 continue
             self.thinking.brief(self._briefing())
+            if not experiment.runs and self._incumbent_is_due():
+                self._run(self.night.incumbent())
             self._settle(experiment)
             self._conclude(experiment)
+
+    def _incumbent_is_due(self) -> bool:
+        times = [run.when for experiment in self.night.experiments for run in experiment.measurements if run.when]
+        return verdict.is_due(self.night.incumbent().measurements, time.time(), min(times, default=0.0))
 
     def _finished(self) -> bool:
         enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
@@ -214,7 +222,9 @@ class Loop:
             if not experiment.scores:  # the machine slept through the first run
                 self._run(experiment)
                 continue
-            decision = verdict.decide(experiment.scores, incumbent.scores, self._noise(), incumbent.number)
+            runs = verdict.without_luck(incumbent.measurements, incumbent.verdict)
+            saved = code_lines(incumbent.source) - code_lines(experiment.source)
+            decision = verdict.decide(experiment.measurements, runs, self._noise(), incumbent.number, saved)
             if isinstance(decision, verdict.RunAgain):
                 incumbent_fails = incumbent.runs[-1].failure is not None
                 self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)
@@ -267,14 +277,14 @@ class Loop:
         """One training run with the experiment's next seed."""
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
-        meter = machine.SleepMeter()
+        meter, started = machine.SleepMeter(), time.time()
         with self._stage(experiment, f"run {number}"):
             result = self.laboratory.run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
         slept = meter.slept_seconds()
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
             return
-        experiment.record_result(folder, result)
+        experiment.record_result(folder, replace(result, started=round(started, 1)))
 
     def _refused_at_closer_look(self, experiment: Experiment) -> str | None:
         """Before a keep: every cut of the causality check, and the test set; the reason if the model is refused."""
@@ -336,8 +346,9 @@ class Loop:
             return
         experiment.record_commit(sha)
 
-    def _noise(self) -> verdict.Noise:
-        return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
+    def _noise(self) -> noise.Noise:
+        spreads = [noise.spread(experiment.measurements) for experiment in self.night.experiments]
+        return noise.pooled_noise(spreads, self.prior_noise)
 
     @contextmanager
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
@@ -356,6 +367,8 @@ def commit_message(experiment: Experiment, identity: RunIdentity) -> tuple[str, 
     lines.append(
         f"val_bpb: {decided.val_bpb:.6f} (95 % interval ± {decided.interval:.6f}, {len(experiment.scores)} runs)"
     )
+    if decided.expected_gain is not None:
+        lines.append(f"expected gain: {decided.expected_gain:.6f} (the luck of what is kept taken off)")
     if experiment.test_bpb is not None:
         lines.append(f"test_bpb: {experiment.test_bpb:.6f}")
     lines.append(f"Budget: {identity.budget_seconds:g} s on {identity.machine}; dataset {identity.dataset}")
@@ -521,6 +534,8 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
     lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
     if night.incumbent() is not None:
+        gain = verdict.claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
+        lines.append(f"Claimed: better than the baseline by {gain:.4f} bits per byte, luck taken off.")
         lines.append(f"Best model: {night.root / 'best'}")
         lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
     if branch is not None:
@@ -600,6 +615,7 @@ def main() -> int:
             briefer=Briefer(night, dataset, identity.machine, machine.machine_class(), arguments.budget),
             limits=Limits(arguments.experiments, ends),
             machine_class=machine.machine_class(),
+            prior_noise=noise.earlier_noise(runs_root(), identity, without=root),
         )
         try:
             loop.run()

@@ -53,6 +53,7 @@ class RunResult:
         peak_memory_bytes: peak of MLX's own allocator in the training process.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
         sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
+        started: when it began, in seconds since 1970; None when not recorded. Only order and distance matter.
     """
 
     seed: int
@@ -69,6 +70,15 @@ class RunResult:
     peak_memory_bytes: int | None = None
     data_wait_share: float | None = None
     sandbox: str | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A score and when its run began, in seconds since 1970; None where that was not recorded."""
+
+    bpb: float
+    when: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,11 @@ class Verdict:
         val_bpb: mean over the experiment's runs when it was decided; None for a crash.
         interval: half-width of its 95 % interval in bits per byte; None when unknown.
         incumbent: number of the experiment it was compared with; None for the baseline.
-        incumbent_bpb: the incumbent's mean at that time.
+        incumbent_bpb: what the incumbent scores around the time of the experiment's runs, estimated from its own.
         probability_better: posterior probability that it is better than the incumbent; None when not computed.
         noise: the machine's pooled standard deviation of val_bpb at that time.
+        expected_gain: how much better it is expected to be, the luck of what is kept taken off; None when unknown.
+        runs: how many of its runs the verdict rests on; None when unknown.
         details: anything else worth keeping.
     """
 
@@ -95,4 +107,6 @@ class Verdict:
     incumbent_bpb: float | None = None
     probability_better: float | None = None
     noise: float | None = None
+    expected_gain: float | None = None
+    runs: int | None = None
     details: dict = field(default_factory=dict)
