@@ -27,7 +27,7 @@ from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS, la
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail
-from mlx_autoresearch.records import RunResult
+from mlx_autoresearch.records import STOPPED_EARLY, RunResult
 from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
 from mlx_autoresearch.sandbox.jobs import (
     file_to_share,
@@ -116,12 +116,22 @@ class Laboratory:
         remove_tree(folder)
         return None
 
-    def run(self, training_file: Path, folder: Path, seed: int, splits: Sequence[str] = ("val",)) -> RunResult:
-        """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in."""
+    def run(
+        self,
+        training_file: Path,
+        folder: Path,
+        seed: int,
+        splits: Sequence[str] = ("val",),
+        hopeless: Callable[[], str | None] = lambda: None,
+    ) -> RunResult:
+        """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in.
+
+        `hopeless` is called often while it trains, and says why it should be stopped early; None while it may go on.
+        """
         started = awake_seconds()
         if self.sandbox.kind != NOTHING and not has_kernels(training_file):
             self._compile_kernels(training_file, folder)
-        result = self._train(training_file, folder, seed, smoke=False)
+        result = self._train(training_file, folder, seed, smoke=False, hopeless=hopeless)
         if result.failure is None:
             result = self.score(folder, result, splits)
         return replace(result, total_seconds=round(awake_seconds() - started, 2))
@@ -181,7 +191,14 @@ class Laboratory:
             vocab_size=scores[splits[0]]["vocab_size"],
         )
 
-    def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
+    def _train(
+        self,
+        training_file: Path,
+        folder: Path,
+        seed: int,
+        smoke: bool,
+        hopeless: Callable[[], str | None] = lambda: None,
+    ) -> RunResult:
         settings = RunSettings(
             dataset=str(self.dataset.absolute()),
             folder=str(folder.absolute()),
@@ -193,8 +210,9 @@ class Laboratory:
         settings.save(folder / "run.json")
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         confined = self._training(launch_command([str(training_file.absolute())]), training_file, folder)
+        guarded = replace(confined, guard=lambda pid: confined.guard(pid) or early_stop(hopeless()))
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        outcome = run_confined(confined, folder / "run.log", limit, ticker)
+        outcome = run_confined(guarded, folder / "run.log", limit, ticker)
         complaint = clear_up(folder, whole=self.sandbox.kind != NOTHING)
         result = replace(read_outcome(outcome, folder, seed, limit), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
@@ -228,6 +246,11 @@ class Laboratory:
         return tick
 
 
+def early_stop(reason: str | None) -> str | None:
+    """The words of a run that is stopped for having no chance, so that `failure_of` knows them from a guard's."""
+    return None if reason is None else f"{STOPPED_EARLY}: {reason}"
+
+
 def scorer_environment() -> dict[str, str]:
     """The scorer's environment: compiled kernels of its own, since a training file could plant code in shared ones."""
     folder = kernels_folder("scorer")
@@ -259,6 +282,8 @@ def failure_of(outcome: Outcome, folder: Path, limit: float) -> tuple[str | None
         return "timeout", f"No model was handed in {limit:.0f} s after the start."
     if outcome.stopped == LOG_TOO_LARGE:
         return "killed", "It printed more than the log may hold and was stopped."
+    if outcome.stopped and outcome.stopped.startswith(STOPPED_EARLY):
+        return STOPPED_EARLY, outcome.stopped.removeprefix(f"{STOPPED_EARLY}: ")
     if outcome.stopped:
         return "out of memory" if "memory" in outcome.stopped else "killed", f"It was stopped: {outcome.stopped}."
     evidence = folder / FAILURE_FILE
@@ -280,7 +305,8 @@ def read_failure(evidence: Path) -> tuple[str, str]:
     try:
         failure = read_json(evidence)
         message = f"{failure['type']}: {failure['message']}"[: 2 * FAILURE_MESSAGE_CHARACTERS]
-        return str(failure["failure"])[:FAILURE_CLASS_CHARACTERS], message
+        kind = str(failure["failure"])[:FAILURE_CLASS_CHARACTERS]
+        return "python error" if kind == STOPPED_EARLY else kind, message  # only the parent can say that it stopped it
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "python error", "It failed, and its record of the failure can't be read."
 

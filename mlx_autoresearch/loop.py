@@ -17,7 +17,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -26,8 +27,9 @@ from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, m
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.branch import ImprovementBranch, check_tag
-from mlx_autoresearch.briefings import Briefer
+from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.corpus import open_source
+from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
@@ -37,7 +39,7 @@ from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
-from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
@@ -231,11 +233,25 @@ class Loop:
             elif decision.status == KEEP and (reason := self._refused_at_closer_look(experiment)):
                 experiment.record_verdict(Verdict(CRASH, reason))
             else:
-                experiment.record_verdict(decision)
+                experiment.record_verdict(self._explained(decision, experiment, incumbent))
+
+    def _explained(self, decision: Verdict, experiment: Experiment, incumbent: Experiment) -> Verdict:
+        """The verdict, with a word on whether it learned better or ran faster where that can be told."""
+        sources = self._curves().sources(decision, experiment, incumbent)
+        if sources is None:
+            return decision
+        return replace(decision, sentence=f"{decision.sentence} {sources.sentence()}", details=asdict(sources))
+
+    def _curves(self) -> Curves:
+        rates = bytes_per_token(self.dataset)
+        return Curves(self.night, rates, self.machine_class, self.laboratory.budget_seconds)
 
     def _fails(self, experiment: Experiment) -> bool:
         """Whether a run of an undecided experiment failed, which then is its verdict."""
         for index, result in sorted(experiment.results.items()):
+            if result.failure == STOPPED_EARLY:
+                experiment.record_verdict(Verdict(DISCARD, f"Run {index} was stopped early: {result.reason}."))
+                return True
             if result.failure is not None:
                 words = f"Run {index} failed ({result.failure}): {result.reason}"
                 log = tail(experiment.run_folder(index) / "run.log")
@@ -277,9 +293,13 @@ class Loop:
         """One training run with the experiment's next seed."""
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
+        laboratory_run = self.laboratory.run
+        if number == 1 and (incumbent := self.night.incumbent()) is not None:
+            watch = self._curves().watch(experiment, incumbent, folder / "curve.jsonl")
+            laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
         meter, started = machine.SleepMeter(), time.time()
         with self._stage(experiment, f"run {number}"):
-            result = self.laboratory.run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
+            result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
         slept = meter.slept_seconds()
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")

@@ -8,6 +8,10 @@ KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
 """Statuses of a finished experiment. `crash` covers every way in which there is no score to compare."""
 
 
+STOPPED_EARLY = "stopped early"
+"""Class of failure of a run that had no chance left: no crash, but a discard."""
+
+
 @dataclass(frozen=True)
 class Proposal:
     """One edit of train_mlx.py, as an agent proposes it.
@@ -42,7 +46,7 @@ class RunResult:
     Attributes:
         seed: the seed of this run.
         failure: None when scored; else a class of failure ("timeout", "python error", "nan", "out of memory",
-            "killed", "no hand-in", "refused").
+            "killed", "no hand-in", "refused", "stopped early").
         reason: one sentence about the failure, empty when scored.
         val_bpb, test_bpb: bits per byte on held-out text; None when not scored (test is scored for keeps only).
         training_seconds: from start of the process to the hand-in, on the parent's clock.
