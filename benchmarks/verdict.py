@@ -118,7 +118,7 @@ def _row(name: str, rule: dict[str, float]) -> str:
         f"{name:<24.48}{rule['improvement']:>10.4f} ± {rule['improvement_error']:.4f}"
         f"{100 * rule['false_keep_share']:>8.1f} ± {100 * rule['false_keep_share_error']:.1f} %"
         f"{rule['claimed_beyond_true']:>+11.4f} ± {rule['claimed_beyond_true_error']:.4f}"
-        f"{rule['keeps']:>7.1f}{rule['experiments']:>7.1f}"
+        f"{rule['keeps']:>7.2f}{rule['experiments']:>7.1f}"
     )
 
 
