@@ -39,9 +39,10 @@ from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import Laboratory
 from mlx_autoresearch.files import read_json, write_json, write_text
 from mlx_autoresearch.knobs import Choices, IntRange, Range, Value, read_knobs, short_float, write_knobs, written
+from mlx_autoresearch.noise import PRIOR_NOISE, pooled_noise, spread
 from mlx_autoresearch.paths import PROJECT, runs_root
-from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Proposal
-from mlx_autoresearch.verdict import PRIOR_NOISE, RunAgain, decide, pooled_noise
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Measurement, Proposal
+from mlx_autoresearch.verdict import RunAgain, decide
 
 RESULTS = PROJECT / "benchmarks" / "results" / "search.json"
 
@@ -159,7 +160,7 @@ def next_experiment(night: Night, propose: Propose, laboratory: Laboratory) -> N
         AutoresearchError: the baseline failed, or there is nothing left to propose.
     """
     if night.history:
-        proposal = propose(briefing_of(night.history, night.best, PRIOR_NOISE, laboratory.budget_seconds))
+        proposal = propose(briefing_of(night.history, night.best, PRIOR_NOISE.deviation, laboratory.budget_seconds))
     else:
         proposal = Proposal((PROJECT / "train_mlx.py").read_text(encoding="utf-8"), "baseline")
     number = len(night.history)
@@ -369,7 +370,9 @@ def judged(
 ) -> HistoryEntry:
     """The entry by the loop's rule, with as many runs of both as it wants."""
     while True:
-        answer = decide(runs[number], runs[best.number], pooled_noise(list(runs.values())), best.number)
+        measured = {key: [Measurement(score) for score in scores] for key, scores in runs.items()}
+        noise = pooled_noise([spread(scores) for scores in measured.values()])
+        answer = decide(measured[number], measured[best.number], noise, best.number)
         if not isinstance(answer, RunAgain):
             gain = answer.incumbent_bpb - answer.val_bpb
             return HistoryEntry(
@@ -454,7 +457,9 @@ def build_parser() -> argparse.ArgumentParser:
     made_up = parser.add_argument_group("synthetic nights")
     made_up.add_argument("--synthetic", action="store_true", help="no training: a made-up landscape")
     made_up.add_argument("--nights", type=int, default=50, help="nights of each agent (default: 50)")
-    made_up.add_argument("--noise", type=float, default=PRIOR_NOISE, help="bits per byte (default: %(default)g)")
+    made_up.add_argument(
+        "--noise", type=float, default=PRIOR_NOISE.deviation, help="bits per byte (default: %(default)g)"
+    )
     made_up.add_argument("--verdicts", action="store_true", help="the loop's verdicts in place of keep if lower")
     made_up.add_argument("--variant", type=Path, action="append", default=[], help="another search.py to compare with")
     return parser

@@ -69,7 +69,6 @@ class Briefer:
             hours_left=hours_left,
             experiments_left=experiments_left,
             waiting=tuple(e.proposal for e in experiments[1:] if e.verdict is None),
-            bytes_per_token=self._bytes_per_token,
             repair=wanted_repair(experiments, agent),
             memory=known_memory(incumbent, decided),
         )

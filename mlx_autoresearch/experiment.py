@@ -127,8 +127,17 @@ class Laboratory:
         remove_tree(folder)
         return None
 
-    def run(self, training_file: Path, folder: Path, seed: int, splits: Sequence[str] = ("val",)) -> RunResult:
+    def run(
+        self,
+        training_file: Path,
+        folder: Path,
+        seed: int,
+        splits: Sequence[str] = ("val",),
+        hopeless: Callable[[], str | None] = lambda: None,
+    ) -> RunResult:
         """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in.
+
+        `hopeless` is called often while it trains, and says why it should be stopped early; None while it may go on.
 
         Raises:
             AutoresearchError: the sandbox can't be made any more.
@@ -136,7 +145,7 @@ class Laboratory:
         started = awake_seconds()
         if self.sandbox.confines and not has_kernels(training_file):
             self._compile_kernels(training_file, folder)
-        result = self._train(training_file, folder, seed, smoke=False)
+        result = self._train(training_file, folder, seed, smoke=False, hopeless=hopeless)
         if result.failure is None:
             result = self.score(folder, result, splits)
         return replace(result, total_seconds=round(awake_seconds() - started, 2))
@@ -207,7 +216,14 @@ class Laboratory:
     def _scoring_limit(self) -> float:
         return max(MINIMUM_SCORE_SECONDS, self.budget_seconds)
 
-    def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
+    def _train(
+        self,
+        training_file: Path,
+        folder: Path,
+        seed: int,
+        smoke: bool,
+        hopeless: Callable[[], str | None] = lambda: None,
+    ) -> RunResult:
         # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
         dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
         kernels = self._kernels(training_file, folder, smoke)  # before the clock starts
@@ -223,7 +239,7 @@ class Laboratory:
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         ticker = self._ticker("smoke" if smoke else "train", folder)
         policy = self._training_policy(training_file, folder, dataset, kernels)
-        outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker)
+        outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker, hopeless)
         complaint = clear_up(folder, whole=self.sandbox.confines)
         result = replace(read_outcome(outcome, folder, seed), sandbox=self.sandbox.name)
         if complaint is not None and result.failure is None:
@@ -231,10 +247,17 @@ class Laboratory:
         return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)
 
     def _run(
-        self, target: list[str], policy: Policy, log: Path, seconds: float, on_tick: Callable[[], None]
+        self,
+        target: list[str],
+        policy: Policy,
+        log: Path,
+        seconds: float,
+        on_tick: Callable[[], None],
+        hopeless: Callable[[], str | None] = lambda: None,
     ) -> Outcome:
         """Run a file or module of the project as `policy` allows. A sandbox that can't be made is nobody's crash."""
-        outcome = run_confined(confine(launch_command(target), policy, self.sandbox), log, seconds, on_tick)
+        confined = confine(launch_command(target), policy, self.sandbox)
+        outcome = run_confined(confined, log, seconds, on_tick, hopeless)
         if self.sandbox.confines and outcome.exit_status > 0:
             require_working(self.sandbox)
         return outcome

@@ -15,7 +15,7 @@ from mlx_autoresearch.evidence import LOG_FILE, read_summary
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS
 from mlx_autoresearch.machine import GIB
-from mlx_autoresearch.process import EXCESS, MEMORY, TIMEOUT, Outcome, tail
+from mlx_autoresearch.process import EXCESS, HOPELESS, MEMORY, TIMEOUT, Outcome, tail
 from mlx_autoresearch.records import (
     ABORTED,
     KILLED,
@@ -24,12 +24,13 @@ from mlx_autoresearch.records import (
     NOT_PERMITTED,
     OUT_OF_MEMORY,
     PYTHON_ERROR,
+    STOPPED_EARLY,
     TIMED_OUT,
     RunResult,
 )
 from mlx_autoresearch.settings import SUMMARY_FILE
 
-CLASS_OF_STOP = {TIMEOUT: TIMED_OUT, MEMORY: OUT_OF_MEMORY, EXCESS: KILLED}
+CLASS_OF_STOP = {TIMEOUT: TIMED_OUT, MEMORY: OUT_OF_MEMORY, EXCESS: KILLED, HOPELESS: STOPPED_EARLY}
 
 CLASSES_OF_EXCEPTIONS = (NAN, TIMED_OUT, OUT_OF_MEMORY, NOT_PERMITTED, PYTHON_ERROR)
 """What a run's own record may say."""
@@ -61,6 +62,8 @@ def read_outcome(outcome: Outcome, folder: Path, seed: int) -> RunResult:
 
 def failure_of(outcome: Outcome, folder: Path) -> tuple[str | None, str]:
     """Class of failure (see `records`) and a sentence; None for a run that handed a model in."""
+    if outcome.stopped is not None and outcome.stopped.kind == HOPELESS:
+        return STOPPED_EARLY, outcome.stopped.reason
     if outcome.stopped is not None:
         return CLASS_OF_STOP[outcome.stopped.kind], f"It was stopped: {outcome.stopped.reason}."
     held = "" if outcome.memory_bytes is None else f" It held up to {outcome.memory_bytes / GIB:.1f} GiB of memory."

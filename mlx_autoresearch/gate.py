@@ -91,6 +91,19 @@ def fingerprint_or_none(source: str, machine_class: int) -> str | None:
         return None
 
 
+@lru_cache(maxsize=256)
+def code_lines(source: str) -> int:
+    """Lines of code, however it is laid out: one for each statement, without comments and strings that do nothing.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is not Python, or too much of it.
+    """
+    tree = parse(source)
+    strings = sum(_is_bare_constant(node) for node in ast.walk(tree))
+    statements = sum(isinstance(node, ast.stmt | ast.excepthandler) for node in ast.walk(tree))
+    return statements - strings
+
+
 READS_BY_NAME = frozenset({"globals", "locals", "vars", "eval", "exec", "getattr", "__import__"})
 """A program that calls one of these may read anything, so nothing of it counts as unread. `getattr` is among them
 because of `getattr(module, name)` on the program's own module."""

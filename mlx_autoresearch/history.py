@@ -48,7 +48,7 @@ from mlx_autoresearch.files import (
     write_json,
     write_text,
 )
-from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Measurement, Proposal, RunResult, Verdict
 from mlx_autoresearch.text import one_line
 
 SOURCE_FILE = "train_mlx.py"
@@ -128,7 +128,13 @@ class Experiment:
     @property
     def scores(self) -> list[float]:
         """val_bpb of the scored runs, in order."""
-        return [run.val_bpb for run in self.runs if run.failure is None and run.val_bpb is not None]
+        return [run.bpb for run in self.measurements]
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """val_bpb of the scored runs with their times, in order."""
+        scored = [run for run in self.runs if run.failure is None and run.val_bpb is not None]
+        return [Measurement(run.val_bpb, run.started) for run in scored]
 
     @property
     def mean_bpb(self) -> float | None:

@@ -20,29 +20,31 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from mlx_autoresearch import launch_agent, machine, verdict
+from mlx_autoresearch import launch_agent, machine, noise, verdict
 from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.branch import ImprovementBranch, check_tag
-from mlx_autoresearch.briefings import Briefer
+from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.corpus import open_source
+from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.fixed_files import FixedFiles
-from mlx_autoresearch.gate import GateError, check_source, fingerprint_or_none
+from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
-from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
@@ -91,6 +93,7 @@ class Loop:
     Attributes:
         thinking: the chosen agent, asked ahead or when needed.
         stand_in: proposes while the chosen agent can't.
+        prior_noise: what is believed of the noise before tonight's runs say more.
     """
 
     night: Night
@@ -106,6 +109,7 @@ class Loop:
     limits: Limits
     machine_class: int
     fixed_files: FixedFiles
+    prior_noise: noise.Noise = noise.PRIOR_NOISE
 
     def run(self) -> None:
         """Go on until a limit is reached.
@@ -122,8 +126,14 @@ class Loop:
                 self._run(self.night.incumbent())
                 continue
             self.thinking.brief(self._briefing())
+            if not experiment.runs and self._incumbent_is_due():
+                self._run(self.night.incumbent())
             self._settle(experiment)
             self._conclude(experiment)
+
+    def _incumbent_is_due(self) -> bool:
+        times = [run.when for experiment in self.night.experiments for run in experiment.measurements if run.when]
+        return verdict.is_due(self.night.incumbent().measurements, time.time(), min(times, default=0.0))
 
     def _finished(self) -> bool:
         enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
@@ -222,18 +232,34 @@ class Loop:
             if not experiment.scores:  # the machine slept through the first run
                 self._run(experiment)
                 continue
-            decision = verdict.decide(experiment.scores, incumbent.scores, self._noise(), incumbent.number)
+            runs = verdict.without_luck(incumbent.measurements, incumbent.verdict)
+            saved = code_lines(incumbent.source) - code_lines(experiment.source)
+            decision = verdict.decide(experiment.measurements, runs, self._noise(), incumbent.number, saved)
             if isinstance(decision, verdict.RunAgain):
                 incumbent_fails = incumbent.runs[-1].failure is not None
                 self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)
             elif decision.status == KEEP and (reason := self._refused_at_closer_look(experiment)):
                 experiment.record_verdict(Verdict(CRASH, reason))
             else:
-                experiment.record_verdict(decision)
+                experiment.record_verdict(self._explained(decision, experiment, incumbent))
+
+    def _explained(self, decision: Verdict, experiment: Experiment, incumbent: Experiment) -> Verdict:
+        """The verdict, with a word on whether it learned better or ran faster where that can be told."""
+        sources = self._curves().sources(decision, experiment, incumbent)
+        if sources is None:
+            return decision
+        return replace(decision, sentence=f"{decision.sentence} {sources.sentence()}", details=asdict(sources))
+
+    def _curves(self) -> Curves:
+        rates = bytes_per_token(self.dataset)
+        return Curves(self.night, rates, self.machine_class, self.laboratory.budget_seconds)
 
     def _fails(self, experiment: Experiment) -> bool:
         """Whether a run of an undecided experiment failed, which then is its verdict."""
         for index, result in sorted(experiment.results.items()):
+            if result.failure == STOPPED_EARLY:
+                experiment.record_verdict(Verdict(DISCARD, f"Run {index} was stopped early: {result.reason}."))
+                return True
             if result.failure is not None:
                 words = f"Run {index} failed ({result.failure}): {result.reason}"
                 log = tail(experiment.run_folder(index) / RUN_LOG_FILE)
@@ -280,16 +306,20 @@ class Loop:
         self._require_room()
         number = len(experiment.runs) + 1
         folder = experiment.new_run_folder()
-        meter = machine.SleepMeter()
+        laboratory_run = self.laboratory.run
+        if number == 1 and (incumbent := self.night.incumbent()) is not None:
+            watch = self._curves().watch(experiment, incumbent, folder / "curve.jsonl")
+            laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
+        meter, started = machine.SleepMeter(), time.time()
         with self._stage(experiment, f"run {number}"):
-            result = self.laboratory.run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
+            result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
         slept = meter.slept_seconds()
         if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
             return
         if result.failure is not None:
             self._require_room()
-        experiment.record_result(folder, result)
+        experiment.record_result(folder, replace(result, started=round(started, 1)))
 
     def _require_room(self) -> None:
         """Stop before a full disk makes experiments fail that might be good, and before their failures are recorded.
@@ -365,8 +395,9 @@ class Loop:
                 return
             experiment.record_commit(sha)
 
-    def _noise(self) -> verdict.Noise:
-        return verdict.pooled_noise([experiment.scores for experiment in self.night.experiments])
+    def _noise(self) -> noise.Noise:
+        spreads = [noise.spread(experiment.measurements) for experiment in self.night.experiments]
+        return noise.pooled_noise(spreads, self.prior_noise)
 
     @contextmanager
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
@@ -386,6 +417,8 @@ def commit_message(experiment: Experiment, identity: RunIdentity) -> tuple[str, 
     lines.append(
         f"val_bpb: {decided.val_bpb:.6f} (95 % interval ± {decided.interval:.6f}, {len(experiment.scores)} runs)"
     )
+    if decided.expected_gain is not None:
+        lines.append(f"expected gain: {decided.expected_gain:.6f} (the luck of what is kept taken off)")
     if experiment.test_bpb is not None:
         lines.append(f"test_bpb: {experiment.test_bpb:.6f}")
     lines.append(f"Budget: {identity.budget_seconds:g} s on {identity.machine}; dataset {identity.dataset}")
@@ -559,6 +592,8 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
     lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
     if night.incumbent() is not None:
+        gain = verdict.claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
+        lines.append(f"Claimed: better than the baseline by {gain:.4f} bits per byte, luck taken off.")
         lines.append(f"Best model: {night.root / 'best'}")
         lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
     if branch is not None:
@@ -678,6 +713,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             limits=Limits(arguments.experiments, ends),
             machine_class=machine.machine_class(),
             fixed_files=fixed_files,
+            prior_noise=noise.earlier_noise(runs_root(), identity, without=root),
         )
         try:
             loop.run()

@@ -36,8 +36,8 @@ POLL_SECONDS = 0.1
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-TIMEOUT, MEMORY, EXCESS = "timeout", "memory", "excess"
-"""Kinds of `Stop`: no time left, memory that the child took, anything else that was too much."""
+TIMEOUT, MEMORY, EXCESS, HOPELESS = "timeout", "memory", "excess", "hopeless"
+"""Kinds of `Stop`: no time left, memory that the child took, anything else that was too much, not worth going on."""
 
 
 @dataclass(frozen=True)

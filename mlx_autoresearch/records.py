@@ -9,10 +9,11 @@ KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
 
 NAN, TIMED_OUT, LATE, OUT_OF_MEMORY = "nan", "timeout", "late", "out of memory"
 PYTHON_ERROR, NOT_PERMITTED, ABORTED = "python error", "not permitted", "aborted"
-KILLED, NO_HAND_IN, REFUSED = "killed", "no hand-in", "refused"
+KILLED, NO_HAND_IN, REFUSED, STOPPED_EARLY = "killed", "no hand-in", "refused", "stopped early"
 """Classes of failure of a run: a loss that is no number; no hand-in in time; one after its time; memory of the run's
 own making; an exception; one that says that the system or the sandbox refused something; `abort()`, how Metal's errors
-end; stopped or killed for anything else; ended without a model; a model that is not scored."""
+end; stopped or killed for anything else; ended without a model; a model that is not scored; stopped for having no
+chance left, which is no crash, but a discard."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class RunResult:
         footprint_bytes: the most memory that all processes of the run were seen to hold, looked at twice a second.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
         sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
+        started: when it began, in seconds since 1970; None when not recorded. Only order and distance matter.
     """
 
     seed: int
@@ -79,6 +81,15 @@ class RunResult:
     footprint_bytes: int | None = None
     data_wait_share: float | None = None
     sandbox: str | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A score and when its run began, in seconds since 1970; None where that was not recorded."""
+
+    bpb: float
+    when: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,11 @@ class Verdict:
         val_bpb: mean over the experiment's runs when it was decided; None for a crash.
         interval: half-width of its 95 % interval in bits per byte; None when unknown.
         incumbent: number of the experiment it was compared with; None for the baseline.
-        incumbent_bpb: the incumbent's mean at that time.
+        incumbent_bpb: what the incumbent scores around the time of the experiment's runs, estimated from its own.
         probability_better: posterior probability that it is better than the incumbent; None when not computed.
         noise: the machine's pooled standard deviation of val_bpb at that time.
+        expected_gain: how much better it is expected to be, the luck of what is kept taken off; None when unknown.
+        runs: how many of its runs the verdict rests on; None when unknown.
         details: anything else worth keeping.
     """
 
@@ -105,4 +118,6 @@ class Verdict:
     incumbent_bpb: float | None = None
     probability_better: float | None = None
     noise: float | None = None
+    expected_gain: float | None = None
+    runs: int | None = None
     details: dict = field(default_factory=dict)

@@ -16,7 +16,7 @@ from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.experiment import Laboratory, summary_block, with_overtime
 from mlx_autoresearch.failures import read_failure
-from mlx_autoresearch.records import KILLED, LATE, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, RunResult
+from mlx_autoresearch.records import KILLED, LATE, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, STOPPED_EARLY, RunResult
 from mlx_autoresearch.sandbox import guard, warden
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.sandbox.policy import Limits
@@ -81,6 +81,18 @@ def test_honest_run_is_scored(tmp_path: Path, dataset: Dataset) -> None:
     assert result.overtime_seconds == pytest.approx(max(0.0, result.training_seconds - 1.5), abs=0.02)
     assert {progress.stage for progress in seen} == {"train", "score"}
     assert json.loads((folder / "run.json").read_text())["seed"] == 3
+
+
+def test_a_run_without_a_chance_is_stopped_and_says_why(tmp_path: Path, dataset: Dataset) -> None:
+    result = run(tmp_path, dataset, hopeless=lambda: "it lagged")
+    assert (result.failure, result.reason) == (STOPPED_EARLY, "it lagged") and result.val_bpb is None
+    assert not (tmp_path / "run" / "model.mlxfn").exists()
+
+
+def test_a_run_can_not_say_itself_that_it_was_stopped_early(tmp_path: Path) -> None:
+    evidence = tmp_path / "failure.json"
+    evidence.write_text(json.dumps({"failure": STOPPED_EARLY, "type": "E", "message": "m"}))
+    assert experiment.read_failure(evidence) == ("python error", "E: m")
 
 
 def test_seed_changes_the_result_and_nothing_else_does(tmp_path: Path, dataset: Dataset) -> None:

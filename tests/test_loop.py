@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import signal
 import subprocess
@@ -27,7 +28,8 @@ from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
-from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult
+from mlx_autoresearch.noise import Noise
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, STOPPED_EARLY, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.thinking import DirectThinking, Researcher
 from mlx_autoresearch.timeline import Timeline
@@ -146,8 +148,8 @@ def shown(loop: Loop) -> str:
 
 
 def test_baseline_discard_inconclusive_and_crashes(tmp_path: Path) -> None:
-    edits = [rate(0.3), rate(0.045), mark("fails in smoke"), mark("fails in training")]
-    noise = iter([0.0, 0.0001, *[0.0] * 100])
+    edits = [rate(0.3), rate(0.05), mark("fails in smoke"), mark("fails in training")]
+    noise = iter([0.0, 0.0001, 0.0, -0.02, 0.05, *[0.0] * 100])  # the second edit is lucky once and then not
     laboratory = MadeUpLaboratory(noise)
     loop = make_loop(tmp_path / "night", edits, laboratory)
     loop.run()
@@ -160,6 +162,42 @@ def test_baseline_discard_inconclusive_and_crashes(tmp_path: Path) -> None:
     assert len(table) == 6 and "0.000000" not in (tmp_path / "night" / "results.tsv").read_text()
     assert [entry.status for entry in loop.agent.briefings[-1].history] == statuses(loop)[:-1]
     assert loop.agent.briefings[0].program == "the program" and "an edit" in shown(loop)
+
+
+def test_a_run_that_was_stopped_early_is_a_discard(tmp_path: Path) -> None:
+    loop = make_loop(tmp_path / "night", [mark("hopeless"), rate(0.9)])
+    works = loop.laboratory.run
+    loop.laboratory.run = lambda file, folder, seed, splits: (
+        RunResult(seed, failure=STOPPED_EARLY, reason="at 20% of its time it lagged")
+        if "hopeless" in file.read_text()
+        else works(file, folder, seed, splits)
+    )
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, DISCARD]
+    assert loop.night.experiments[1].verdict.sentence == "Run 1 was stopped early: at 20% of its time it lagged."
+    assert loop.agent.briefings[-1].repair is None and loop.agent.briefings[-1].history[1].val_bpb is None
+
+
+def test_an_incumbent_that_is_due_runs_before_the_next_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    due = iter([False, True])
+    monkeypatch.setattr(loop_module.verdict, "is_due", lambda runs, now, began: next(due))
+    loop = make_loop(tmp_path / "night", [rate(0.9), rate(0.8)])
+    loop.run()
+    assert [name for name, _ in loop.laboratory.runs] == ["0000", "0000", "0001", "0000", "0002"]
+    started = [run.started for experiment in loop.night.experiments for run in experiment.runs]
+    assert all(abs(time.time() - when) < 60 for when in started)
+
+
+def test_the_same_score_in_fewer_lines_is_kept_and_says_so(tmp_path: Path) -> None:
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(mark("long-winded")(baseline.read_text()))
+    laboratory = MadeUpLaboratory(itertools.cycle([0.0005, -0.0005]))
+    laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
+    shorter = [lambda source: source.replace("\nassert 'long-winded'\n", "\n")]
+    loop = make_loop(tmp_path / "night", shorter, laboratory)
+    loop.prior_noise = Noise(0.0005, 12)
+    loop.run()
+    assert statuses(loop) == [KEEP, KEEP] and "1 lines of code less" in loop.night.experiments[1].verdict.sentence
 
 
 def test_duplicates_and_broken_files_cost_no_run_and_something_else_is_tried(tmp_path: Path) -> None:

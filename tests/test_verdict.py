@@ -1,4 +1,4 @@
-"""Verdicts: what is kept, what is discarded, what is run again, and how often chance fools the rule."""
+"""Verdicts: what is kept, discarded or run again, what is claimed, and how often chance fools the rule."""
 
 from __future__ import annotations
 
@@ -6,81 +6,152 @@ import random
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Verdict
+from mlx_autoresearch.noise import Noise
+from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict
 from mlx_autoresearch.verdict import (
-    PRIOR_NOISE,
-    PRIOR_RUNS,
+    EQUAL_LOSS,
+    FIRST_FRESH_SECONDS,
+    FRESH_SECONDS,
     RUN_LIMIT,
-    Noise,
     RunAgain,
+    baseline_verdict,
+    claimed_gain,
+    compare,
     decide,
-    pooled_noise,
-    probability_better,
+    effects,
+    is_due,
+    without_luck,
 )
 
-
-def test_prior_stands_alone_and_gives_way() -> None:
-    assert pooled_noise([[1.0], [2.0]]) == Noise(PRIOR_NOISE, PRIOR_RUNS)
-    draw = random.Random(0)
-    groups = [[draw.gauss(level, 0.05) for _ in range(3)] for level in range(200)]
-    assert pooled_noise(groups).deviation == pytest.approx(0.05, rel=0.1)
-    assert pooled_noise(groups).degrees == PRIOR_RUNS + 400
+KNOWN = Noise(0.01, 30)
 
 
-def test_pooled_noise_by_hand() -> None:
-    noise = pooled_noise([[1.0, 1.2], [3.0, 3.0, 3.3]])
-    assert noise.deviation**2 == pytest.approx((PRIOR_RUNS * PRIOR_NOISE**2 + 0.02 + 0.06) / (PRIOR_RUNS + 3))
+def at_once(*scores: float) -> list[Measurement]:
+    return [Measurement(score, 0.0) for score in scores]
 
 
-def test_probability_is_students() -> None:
-    noise = Noise(0.02, 7)
-    gain = 0.03 / (0.02 * (1 / 2 + 1 / 4) ** 0.5)
-    expected = stats.t.cdf(gain, 7)
-    assert probability_better([0.96, 0.98], [1.0, 1.0, 1.0, 1.0], noise) == pytest.approx(expected)
-    assert probability_better([1.0], [1.0], noise) == pytest.approx(0.5)
+def test_prior_is_a_distribution_in_which_most_edits_are_no_better() -> None:
+    known = effects()
+    assert known.weights.sum() == pytest.approx(1) and 0.1 < known.weights[known.gains > 0].sum() < 0.25
 
 
-def test_half_width_is_the_t_interval() -> None:
-    assert Noise(0.01, 10).half_width(4) == pytest.approx(stats.t.ppf(0.975, 10) * 0.005)
+def test_posterior_by_hand() -> None:
+    """Where the measurement is exact the posterior sits on it; where it says nothing, on the prior."""
+    exact = compare(at_once(0.98), at_once(1.0), Noise(1e-4, 1000))
+    assert exact.chance > 0.999 and exact.expected == pytest.approx(0.02, abs=0.001)
+    vague = compare(at_once(0.98), at_once(1.0), Noise(100.0, 1000))
+    known = effects()
+    assert vague.expected == pytest.approx(float(known.weights @ known.gains), rel=0.01)
+    assert vague.chance == pytest.approx(0.16, abs=0.01)
+    assert vague.hope - vague.loss == pytest.approx(vague.expected)
+
+
+def test_what_may_be_claimed_is_less_than_what_was_measured() -> None:
+    found = compare(at_once(0.97), at_once(1.0, 1.0, 1.0), KNOWN)
+    assert 0 < found.expected < found.measured == pytest.approx(0.03)
 
 
 def test_loser_is_discarded_after_one_run() -> None:
-    verdict = decide([1.01], [1.0, 1.0], Noise(0.01, 5), 3)
-    assert isinstance(verdict, Verdict) and verdict.status == DISCARD
-    assert "experiment 3" in verdict.sentence and verdict.incumbent == 3 and verdict.probability_better < 0.5
+    verdict = decide(at_once(1.01), at_once(1.0, 1.0), KNOWN, 3)
+    assert isinstance(verdict, Verdict) and verdict.status == DISCARD and verdict.incumbent == 3
+    assert (
+        "0.0100" in verdict.sentence
+        and "worse than experiment 3" in verdict.sentence
+        and "1 run ag" in verdict.sentence
+    )
 
 
 def test_far_beyond_the_noise_is_kept_at_once() -> None:
-    verdict = decide([0.8], [1.0, 1.0], Noise(0.01, 5), 0)
-    assert isinstance(verdict, Verdict) and verdict.status == KEEP
+    verdict = decide(at_once(0.9), at_once(1.0, 1.0), KNOWN, 0)
+    assert isinstance(verdict, Verdict) and verdict.status == KEEP and verdict.runs == 1
+    assert "Kept at once" in verdict.sentence and "may be claimed" in verdict.sentence
 
 
-def test_promising_is_run_again_in_turn_with_the_incumbent() -> None:
-    noise = Noise(0.01, 5)
-    assert decide([0.99], [1.0, 1.0], noise, 0) == RunAgain("candidate")
-    assert decide([0.99, 0.99], [1.0, 1.0], noise, 0) == RunAgain("incumbent")
-    assert decide([0.99, 0.99], [1.0, 1.0, 1.0], noise, 0) == RunAgain("candidate")
-    assert decide([0.99] * RUN_LIMIT, [1.0] * 3, noise, 0).status == INCONCLUSIVE
-    assert decide([0.975, 0.975], [1.0, 1.0], noise, 0).status == KEEP
-    assert decide([0.99, 1.02], [1.0, 1.0], noise, 0).status == DISCARD
+def test_promising_is_run_again_with_the_incumbent_until_it_is_sure_or_hopeless() -> None:
+    incumbent = at_once(1.0, 1.0)
+    assert decide(at_once(0.978), incumbent, KNOWN, 0) == RunAgain("candidate")
+    assert decide(at_once(0.978, 0.978, 0.985), incumbent, KNOWN, 0) == RunAgain("incumbent")
+    assert decide(at_once(0.97, 0.97), at_once(1.0, 1.0, 1.0), KNOWN, 0).status == KEEP
+    assert decide(at_once(0.978, 1.01), incumbent, KNOWN, 0).status == INCONCLUSIVE
+    assert decide(at_once(*[0.983] * RUN_LIMIT), incumbent, Noise(0.03, 30), 0).status == INCONCLUSIVE
 
 
-def follow_the_rule(true_gain: float, draw: random.Random, deviation: float) -> str:
+def test_a_stale_incumbent_keeps_nothing_before_it_is_run_again() -> None:
+    late = 3 * FRESH_SECONDS
+    candidate = [Measurement(0.9, late)]
+    assert decide(candidate, at_once(1.0, 1.0), KNOWN, 0) == RunAgain("incumbent")
+    fresh = [*at_once(1.0, 1.0), Measurement(1.0, late + 310)]
+    assert decide(candidate, fresh, KNOWN, 0).status == KEEP
+    unknown = [Measurement(1.0), Measurement(1.0)]
+    assert decide(candidate, unknown, KNOWN, 0) == RunAgain("incumbent")
+    assert decide([Measurement(0.9)], unknown, KNOWN, 0).status == KEEP  # old records: nothing says that it is stale
+
+
+def test_an_incumbent_that_can_no_longer_be_run_ends_in_a_verdict() -> None:
+    late = 3 * FRESH_SECONDS
+    candidate: list[Measurement] = []
+    for number in range(3 * RUN_LIMIT):
+        candidate.append(Measurement(0.9, late + number))
+        if not isinstance(decide(candidate, at_once(1.0), KNOWN, 0), RunAgain):
+            break
+    assert len(candidate) == RUN_LIMIT + 1
+
+
+def test_the_incumbent_is_due_often_at_first_and_later_seldom() -> None:
+    assert is_due([Measurement(1.0)], 0.0, 0.0)
+    assert not is_due(at_once(1.0), FIRST_FRESH_SECONDS - 1, 0.0) and is_due(at_once(1.0), FIRST_FRESH_SECONDS + 1, 0.0)
+    later = [Measurement(1.0, 3600.0)]
+    assert not is_due(later, 7000.0, 0.0) and is_due(later, 7300.0, 0.0)
+    assert is_due([Measurement(1.0, 1e6)], 1e6 + FRESH_SECONDS + 1, 0.0)
+
+
+def test_shorter_is_kept_as_equal_when_it_surely_loses_little() -> None:
+    quiet = Noise(0.002, 30)
+    candidate, incumbent = at_once(1.0, 0.9995), at_once(1.0, 1.0, 1.0)
+    assert decide(candidate, incumbent, quiet, 0).status == INCONCLUSIVE
+    verdict = decide(candidate, incumbent, quiet, 0, lines_saved=4)
+    assert verdict.status == KEEP and "4 lines of code less" in verdict.sentence
+    assert compare(candidate, incumbent, quiet).loss <= EQUAL_LOSS
+    assert decide(candidate, incumbent, quiet, 0, lines_saved=-4).status == INCONCLUSIVE
+    assert decide(at_once(1.01), incumbent, quiet, 0, lines_saved=40).status == DISCARD
+    assert not isinstance(decide(at_once(1.0), incumbent, Noise(0.03, 30), 0, lines_saved=4), RunAgain)  # can't be told
+
+
+def test_luck_is_taken_off_the_runs_that_won_and_off_nothing_else() -> None:
+    kept = decide(at_once(0.95), at_once(1.0, 1.0), KNOWN, 0)
+    luck = 0.05 - kept.expected_gain
+    runs = without_luck(at_once(0.95, 0.98), kept)
+    assert luck > 0 and [run.bpb for run in runs] == pytest.approx([0.95 + luck, 0.98])
+    assert without_luck(at_once(1.0), None) == at_once(1.0)
+    baseline = baseline_verdict([1.0, 1.0], KNOWN)
+    assert without_luck(at_once(1.0), baseline) == at_once(1.0)
+    assert claimed_gain([baseline, kept, kept]) == pytest.approx(2 * kept.expected_gain)
+
+
+def follow_the_rule(true_gain: float, draw: random.Random, deviation: float) -> Verdict:
     """One candidate against an incumbent with two runs, on a machine whose noise is known well."""
-    incumbent = [draw.gauss(1.0, deviation) for _ in range(2)]
-    candidate = [draw.gauss(1.0 - true_gain, deviation)]
+    incumbent = at_once(*(draw.gauss(1.0, deviation) for _ in range(2)))
+    candidate = at_once(draw.gauss(1.0 - true_gain, deviation))
     noise = Noise(deviation, 60)
     while isinstance(decision := decide(candidate, incumbent, noise, 0), RunAgain):
         group, level = (candidate, 1.0 - true_gain) if decision.which == "candidate" else (incumbent, 1.0)
-        group.append(draw.gauss(level, deviation))
-    return decision.status
+        group += at_once(draw.gauss(level, deviation))
+    return decision
 
 
 def test_chance_rarely_makes_a_keep_and_real_gains_are_found() -> None:
     draw = random.Random(1)
-    nothing = [follow_the_rule(0.0, draw, 0.01) for _ in range(3000)]
-    large = [follow_the_rule(0.03, draw, 0.01) for _ in range(1000)]
-    assert np.mean([status == KEEP for status in nothing]) < 0.065
-    assert np.mean([status == KEEP for status in large]) > 0.9
+    nothing = [follow_the_rule(0.0, draw, 0.01) for _ in range(1000)]
+    large = [follow_the_rule(0.04, draw, 0.01) for _ in range(200)]
+    assert np.mean([verdict.status == KEEP for verdict in nothing]) < 0.02
+    assert np.mean([verdict.status == KEEP for verdict in large]) > 0.8
+
+
+def test_claims_are_true_on_average_where_edits_are_as_believed() -> None:
+    draw, known = random.Random(2), effects()
+    gains = draw.choices(known.gains.tolist(), known.weights.tolist(), k=2500)
+    decided = [(gain, follow_the_rule(gain, draw, 0.005)) for gain in gains]
+    errors = [verdict.expected_gain - gain for gain, verdict in decided if verdict.status == KEEP]
+    assert len(errors) > 100 and abs(np.mean(errors)) < 3 * np.std(errors) / len(errors) ** 0.5
+    assert np.mean([gain <= 0 for gain, verdict in decided if verdict.status == KEEP]) < 0.08

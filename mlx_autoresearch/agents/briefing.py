@@ -7,8 +7,7 @@ every experiment. Whatever a training run printed is data from a stranger: it is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mlx_autoresearch.records import Proposal
 
@@ -124,7 +123,6 @@ class Briefing:
         ideas: text of the person's own ideas.md, empty when there is none.
         hours_left, experiments_left: until the night's limits; None for no limit.
         waiting: proposals that are not measured yet: the one that runs and those in the queue.
-        bytes_per_token: of the training text, by vocabulary size.
         repair: number of the crashed experiment in `history` that is to be mended; None for a new idea.
         memory: what is known about memory; None for nothing.
     """
@@ -142,7 +140,6 @@ class Briefing:
     hours_left: float | None = None
     experiments_left: int | None = None
     waiting: tuple[Proposal, ...] = ()
-    bytes_per_token: Mapping[int, float] = field(default_factory=dict)
     repair: int | None = None
     memory: Memory | None = None
 

@@ -6,9 +6,9 @@ the oldest in a count. Everything that a training run or an agent wrote is one l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Measured, Memory
+from mlx_autoresearch.agents.briefing import Briefing, CurvePoint, HistoryEntry, Memory
 from mlx_autoresearch.agents.changes import changed_parts, parts
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
 from mlx_autoresearch.text import one_line, quoted, shortened
@@ -198,38 +198,7 @@ def _in_full(briefing: Briefing) -> Iterator[str]:
     chosen = list({entry.number: entry for entry in (*newest, *best)}.values())
     yield "# The newest and the best in full"
     for entry in chosen:
-        text = experiment_text(entry)
-        compared = equal_tokens(entry, briefing)
-        yield f"{text}\n{compared}" if compared else text
-
-
-def equal_tokens(entry: HistoryEntry, briefing: Briefing) -> str:
-    """How it learned for each byte of training text, beside the incumbent; empty when that can't be told.
-
-    Less text in the same time with a lower loss for the same text is another finding than more text.
-    """
-    if entry.number == briefing.incumbent or not any(e.number == briefing.incumbent for e in briefing.history):
-        return ""
-    incumbent = briefing.entry(briefing.incumbent)
-    own, other = (_by_bytes(e.measured, briefing.bytes_per_token) for e in (entry, incumbent))
-    if not own or not other:
-        return ""
-    text_bytes = min(own[-1][0], other[-1][0])
-    mine, theirs = _interpolated(own, text_bytes), _interpolated(other, text_bytes)
-    ratio = own[-1][0] / other[-1][0]
-    return (
-        f"At equal text ({text_bytes / 1e6:.2f} MB): train bpb {mine:.4f} against {theirs:.4f} of the incumbent "
-        f"({'learned better' if mine < theirs else 'learned worse'} per byte); in the budget it read {ratio:.2f} times "
-        "as much text as the incumbent."
-    )
-
-
-def _by_bytes(measured: Measured | None, bytes_per_token: Mapping[int, float]) -> list[tuple[float, float]]:
-    """(bytes of text read, train bpb) along the curve."""
-    rate = None if measured is None or measured.vocab_size is None else bytes_per_token.get(measured.vocab_size)
-    if rate is None:
-        return []
-    return [(point.tokens * rate, point.train_bpb) for point in measured.curve if point.train_bpb is not None]
+        yield experiment_text(entry)
 
 
 def _interpolated(points: list[tuple[float, float]], where: float) -> float:

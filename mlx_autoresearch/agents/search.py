@@ -52,8 +52,8 @@ from mlx_autoresearch.knobs import (
     written,
 )
 from mlx_autoresearch.merge import three_way_merge
+from mlx_autoresearch.noise import PRIOR_NOISE
 from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, Proposal
-from mlx_autoresearch.verdict import PRIOR_NOISE
 
 if TYPE_CHECKING:
     import optuna
@@ -340,7 +340,7 @@ def _mix(briefing: Briefing) -> Mix:
 
 
 def _noise(briefing: Briefing) -> float:
-    return briefing.noise or PRIOR_NOISE
+    return briefing.noise or PRIOR_NOISE.deviation
 
 
 def _is_close(entry: HistoryEntry, noise: float) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mlx_autoresearch import paths
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.process import Outcome, child_environment, run_process, tail
+from mlx_autoresearch.process import HOPELESS, Outcome, Stop, child_environment, run_process, tail
 from mlx_autoresearch.sandbox import bubblewrap, seatbelt, warden
 from mlx_autoresearch.sandbox.guard import Guard
 from mlx_autoresearch.sandbox.policy import Limits, Policy, python_and_project
@@ -111,15 +111,29 @@ def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
     return Confined(line, environment, policy.folder, guard, encodes_signals=True)
 
 
-def run_confined(confined: Confined, log: Path, seconds: float, on_tick: Callable[[], None] = lambda: None) -> Outcome:
+def run_confined(
+    confined: Confined,
+    log: Path,
+    seconds: float,
+    on_tick: Callable[[], None] = lambda: None,
+    hopeless: Callable[[], str | None] = lambda: None,
+) -> Outcome:
     """Run it to its end or its death, as `process.run_process` does; the status is the command's own.
+
+    `hopeless` is called often and says why going on is not worth it; None while it is.
 
     Raises:
         OSError: it can't be started.
         KeyboardInterrupt: passed on, after everything was killed.
     """
     guard = confined.guard
-    outcome = run_process(confined.command, confined.folder, confined.environment, log, seconds, on_tick, guard)
+
+    def stop(pid: int) -> Stop | None:
+        if (stop := guard(pid)) is not None:
+            return stop
+        return None if (reason := hopeless()) is None else Stop(HOPELESS, reason)
+
+    outcome = run_process(confined.command, confined.folder, confined.environment, log, seconds, on_tick, stop)
     status, stopped = confined.exit_status(outcome.exit_status), outcome.stopped
     if stopped is None and status == -signal.SIGKILL:
         stopped = guard.killed_by_system()
