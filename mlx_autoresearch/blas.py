@@ -44,6 +44,9 @@ THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
 LOAD_SECONDS = 0.2
 """How long the load of the machine is watched: twenty ticks of the kernel's clock, and little of a budget."""
 
+LOOKS = 5
+"""How often it is watched where there is time: what is busy for less than a second should cost a run no thread."""
+
 
 @dataclass(frozen=True)
 class BlasReport:
@@ -112,6 +115,11 @@ def free_cores(cores: set[int], seconds: float = LOAD_SECONDS) -> int:
     time.sleep(seconds)
     taken = (_busy_seconds(cores) - before) / (time.monotonic() - started)
     return max(1, round(len(cores) - taken) // processes_here(os.environ))
+
+
+def lasting_free_cores(cores: set[int]) -> int:
+    """As `free_cores`, the most of LOOKS looks."""
+    return max(free_cores(cores) for _ in range(LOOKS))
 
 
 def processes_here(environment: Mapping[str, str]) -> int:

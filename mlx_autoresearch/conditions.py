@@ -67,6 +67,7 @@ class Conditions:
         slept_seconds: how long the machine slept.
         on_ac_power: False if any sample said battery.
         low_power_mode: True if any sample said so.
+        threads: how many threads of the BLAS the run was given; None where it chooses itself.
     """
 
     products: float | None = None
@@ -80,6 +81,7 @@ class Conditions:
     slept_seconds: float = 0.0
     on_ac_power: bool | None = None
     low_power_mode: bool | None = None
+    threads: int | None = None
 
     @property
     def speed(self) -> Speed | None:
@@ -96,6 +98,7 @@ class Usual:
     thermal_level: float | None = None
     on_ac_power: bool | None = None
     low_power_mode: bool | None = None
+    threads: float | None = None
 
 
 def usual_state(history: Sequence[Conditions]) -> Usual:
@@ -114,13 +117,12 @@ def usual_state(history: Sequence[Conditions]) -> Usual:
         thermal_level=median([c.thermal_level for c in lately]),
         on_ac_power=None if mains is None else mains > 0.5,
         low_power_mode=None if saving is None else saving > 0.5,
+        threads=median([c.threads for c in lately]),
     )
 
 
 def why_invalid(run: Conditions, usual: Usual) -> str | None:
     """Why a run in these conditions can't be compared with the others; None when it can."""
-    if run.slept_seconds > SLEPT_SECONDS:
-        return f"the machine slept for {run.slept_seconds:.0f} s"
     if run.other_cores is not None and run.cores:
         usually = usual.other_cores or 0.0
         if run.other_cores > usually + OTHER_LOAD_SHARE * run.cores:
@@ -135,6 +137,8 @@ def why_invalid(run: Conditions, usual: Usual) -> str | None:
         return "the machine was on battery; it is usually on mains power in this night"
     if usual.low_power_mode is False and run.low_power_mode:
         return "low-power mode was on; it is usually off in this night"
+    if usual.threads is not None and run.threads is not None and run.threads != usual.threads:
+        return f"it was given {run.threads} threads, {usual.threads:g} are usual: others came or went when it started"
     return why_not_ready(run.speed, usual)
 
 
@@ -184,15 +188,26 @@ class ConditionsLog:
         """The machine's usual state by now."""
         return usual_state([entry.conditions for entry in self.entries])
 
-    def judge(self, experiment: int, run: int, conditions: Conditions) -> str | None:
-        """Record a finished run; says why it doesn't count, None when it does."""
-        reason = why_invalid(conditions, self.usual())
-        lately = self.entries[-INVALID_IN_A_ROW:]
-        if len(lately) == INVALID_IN_A_ROW and all(entry.invalid for entry in lately):
-            reason = None
+    def judge(self, experiment: int, run: int, conditions: Conditions, excusable: bool) -> str | None:
+        """Record a finished run; says why it doesn't count, None when it does.
+
+        Args:
+            experiment, run: its numbers.
+            conditions: the machine around it.
+            excusable: whether anything but sleep can excuse what came of it.
+        """
+        reason = None
+        if conditions.slept_seconds > SLEPT_SECONDS:
+            reason = f"the machine slept for {conditions.slept_seconds:.0f} s"
+        elif excusable and not self._many_invalid():
+            reason = why_invalid(conditions, self.usual())
+        append_line(self.path, json.dumps(asdict(Entry(experiment, run, conditions, reason))))
         self.entries.append(Entry(experiment, run, conditions, reason))
-        append_line(self.path, json.dumps(asdict(self.entries[-1])))
         return reason
+
+    def _many_invalid(self) -> bool:
+        lately = self.entries[-INVALID_IN_A_ROW:]
+        return len(lately) == INVALID_IN_A_ROW and all(entry.invalid for entry in lately)
 
 
 def _parse(line: str) -> Entry | None:

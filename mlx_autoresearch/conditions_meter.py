@@ -1,4 +1,4 @@
-"""Measures the machine's conditions around a run, and waits for it to be as usual before one.
+"""Measures the machine's conditions around a run.
 
 The readings of macOS are not yet run on a Mac.
 """
@@ -9,22 +9,18 @@ import os
 import resource
 import statistics
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import psutil
 
 from mlx_autoresearch import machine
-from mlx_autoresearch.conditions import Conditions, Usual, why_not_ready
-from mlx_autoresearch.speed_probe import Speed, run_probe
+from mlx_autoresearch.conditions import Conditions
+from mlx_autoresearch.speed_probe import Speed
 
 SAMPLE_SECONDS = 15.0
 """Between two looks at heat, power and memory during a run: on macOS they start small programs."""
-
-LOOK_AGAIN_SECONDS = 15.0
-"""Between two probes while waiting for the machine to cool down or for another program to end."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +62,16 @@ def read_counters() -> Counters | None:
 class ConditionsMeter:
     """Measures the conditions of what happens in its `with` block; `conditions` holds them afterwards."""
 
-    def __init__(
-        self,
-        speed: Speed | None,
-        sample: Callable[[], Sample] = take_sample,
-        counters: Callable[[], Counters | None] = read_counters,
-    ) -> None:
-        self.conditions = Conditions()
-        self._speed, self._sample, self._counters = speed, sample, counters
+    def __init__(self, speed: Speed | None) -> None:
+        """`speed` is what the probe before it found."""
+        self.conditions, self._speed = Conditions(), speed
         self._samples: list[Sample] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="conditions", daemon=True)
 
     def __enter__(self) -> ConditionsMeter:
         """Itself, measuring."""
-        self._sleep, self._before = machine.SleepMeter(), self._counters()
+        self._sleep, self._before = machine.SleepMeter(), read_counters()
         self._thread.start()
         return self
 
@@ -89,7 +80,7 @@ class ConditionsMeter:
         self._over.set()
         self._thread.join()
         self.conditions = replace(
-            summary(self._samples, self._before, self._counters()),
+            summary(self._samples, self._before, read_counters()),
             products=None if self._speed is None else round(self._speed.products, 3),
             copies=None if self._speed is None else round(self._speed.copies, 3),
             slept_seconds=round(self._sleep.slept_seconds(), 1),
@@ -97,7 +88,7 @@ class ConditionsMeter:
 
     def _watch(self) -> None:
         while True:
-            self._samples.append(self._sample())
+            self._samples.append(take_sample())
             if self._over.wait(SAMPLE_SECONDS):
                 return
 
@@ -124,28 +115,3 @@ def summary(samples: Sequence[Sample], before: Counters | None, after: Counters 
         on_ac_power=all(power) if power else None,
         low_power_mode=any(saving) if saving else None,
     )
-
-
-def wait_until_usual(
-    usual: Usual,
-    most_seconds: float,
-    say: Callable[[str], None],
-    probe: Callable[[], Speed | None] = run_probe,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Speed | None:
-    """Probe until the machine is as usual, for `most_seconds` at most; returns the last probe.
-
-    A machine that is slower rests between probes. One that is faster, because it cooled down while nobody proposed
-    anything, is warmed up by probing without a rest.
-    """
-    started, told = machine.awake_seconds(), False
-    while True:
-        speed = probe()
-        reason = why_not_ready(speed, usual)
-        if reason is None or machine.awake_seconds() - started > most_seconds:
-            return speed
-        if not told:
-            say(f"Waiting, at most {most_seconds / 60:.0f} min, for the machine to be as usual: {reason}.")
-            told = True
-        if speed.ratio(usual.speed) < 1:
-            sleep(LOOK_AGAIN_SECONDS)

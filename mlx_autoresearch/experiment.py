@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlx_autoresearch import blas
 from mlx_autoresearch.curve import CURVE_FILE, last_point
 from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import AutoresearchError
@@ -27,7 +28,7 @@ from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.judge import RefusedError, judge
 from mlx_autoresearch.launch import launch_command
-from mlx_autoresearch.machine import awake_seconds
+from mlx_autoresearch.machine import awake_seconds, backend
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import TIMEOUT, Outcome, tail
 from mlx_autoresearch.questions import Answer, read_answer, write_question
@@ -145,10 +146,11 @@ class Laboratory:
         started = awake_seconds()
         if self.sandbox.confines and not has_kernels(training_file):
             self._compile_kernels(training_file, folder)
-        result = self._train(training_file, folder, seed, smoke=False, hopeless=hopeless)
+        threads = threads_for_a_run()
+        result = self._train(training_file, folder, seed, smoke=False, threads=threads, hopeless=hopeless)
         if result.failure is None:
             result = self.score(folder, result, splits)
-        return replace(result, total_seconds=round(awake_seconds() - started, 2))
+        return replace(result, threads=threads, total_seconds=round(awake_seconds() - started, 2))
 
     def _compile_kernels(self, training_file: Path, folder: Path) -> None:
         """Two steps whose result is thrown away: kernels that were lost since the smoke run must not cost budget."""
@@ -222,6 +224,7 @@ class Laboratory:
         folder: Path,
         seed: int,
         smoke: bool,
+        threads: int | None = None,
         hopeless: Callable[[], str | None] = lambda: None,
     ) -> RunResult:
         # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
@@ -238,7 +241,7 @@ class Laboratory:
         settings.save(folder / SETTINGS_FILE)
         limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
         ticker = self._ticker("smoke" if smoke else "train", folder)
-        policy = self._training_policy(training_file, folder, dataset, kernels)
+        policy = self._training_policy(training_file, folder, dataset, kernels, threads)
         outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker, hopeless)
         complaint = clear_up(folder, whole=self.sandbox.confines)
         result = replace(read_outcome(outcome, folder, seed), sandbox=self.sandbox.name)
@@ -268,9 +271,13 @@ class Laboratory:
             return None
         return kernels_of(training_file) if smoke else copy_kernels(training_file, folder.absolute() / "kernels")
 
-    def _training_policy(self, training_file: Path, folder: Path, dataset: Path, kernels: Path | None) -> Policy:
+    def _training_policy(
+        self, training_file: Path, folder: Path, dataset: Path, kernels: Path | None, threads: int | None
+    ) -> Policy:
         settings_file = (folder / SETTINGS_FILE).absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
+        if threads is not None:
+            variables[blas.THREADS_VARIABLE] = str(threads)
         if kernels is None:
             return unconfined_policy(folder, variables, self.limits)
         files = (training_file.absolute(), folder.absolute(), settings_file, dataset, kernels)
@@ -284,6 +291,16 @@ class Laboratory:
             self.on_progress(Progress(stage, awake_seconds() - started, self.budget_seconds, point))
 
         return tick
+
+
+def threads_for_a_run() -> int | None:
+    """How many threads of the BLAS a run gets: as many as there are free cores, settled before its clock starts.
+
+    None where the BLAS chooses itself: not on Linux, or not on the CPU, or the person has said how many.
+    """
+    if sys.platform != "linux" or backend() != "cpu" or os.environ.get(blas.THREADS_VARIABLE):
+        return None
+    return blas.lasting_free_cores(os.sched_getaffinity(0))
 
 
 def read_scorer(outcome: Outcome, log: Path) -> int:

@@ -31,6 +31,8 @@ from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.branch import ImprovementBranch, check_tag
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
+from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
+from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
@@ -40,6 +42,7 @@ from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerprint_or_none
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
+from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
@@ -56,9 +59,6 @@ from mlx_autoresearch.trust import choose_sandbox, sandbox_line
 
 CONTRACT_VERSION = "3"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
-
-SLEPT_SECONDS = 5.0
-"""A run during which the machine slept longer than this is void and repeated."""
 
 LOG_FILE = "loop.log"
 
@@ -109,6 +109,7 @@ class Loop:
     limits: Limits
     machine_class: int
     fixed_files: FixedFiles
+    machine_watch: MachineWatch
     prior_noise: noise.Noise = noise.PRIOR_NOISE
 
     def run(self) -> None:
@@ -305,17 +306,21 @@ class Loop:
         """One training run with the experiment's next seed."""
         self._require_room()
         number = len(experiment.runs) + 1
+        speed = None
+        if self.machine_watch.judges:
+            with self.timeline.span("wait", experiment=experiment.number):
+                speed = self.machine_watch.wait()
         folder = experiment.new_run_folder()
         laboratory_run = self.laboratory.run
         if number == 1 and (incumbent := self.night.incumbent()) is not None:
             watch = self._curves().watch(experiment, incumbent, folder / "curve.jsonl")
             laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
-        meter, started = machine.SleepMeter(), time.time()
-        with self._stage(experiment, f"run {number}"):
+        started = time.time()
+        with self._stage(experiment, f"run {number}"), ConditionsMeter(speed) as meter:
             result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
-        slept = meter.slept_seconds()
-        if slept > SLEPT_SECONDS:  # the folder holds no result, so the next run takes its place
-            self.terminal.say(f"The machine slept for {slept:.0f} s during this run; it is void and will be repeated.")
+        reason = self.machine_watch.why_invalid(experiment.number, number, meter.conditions, result)
+        if reason is not None:  # the folder holds no result, so the next run takes its place
+            self.terminal.say(f"This run doesn't count and will be repeated: {reason}.")
             return
         if result.failure is not None:
             self._require_room()
@@ -713,6 +718,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             limits=Limits(arguments.experiments, ends),
             machine_class=machine.machine_class(),
             fixed_files=fixed_files,
+            machine_watch=MachineWatch(ConditionsLog.open(root / CONDITIONS_FILE), arguments.budget, terminal.say),
             prior_noise=noise.earlier_noise(runs_root(), identity, without=root),
         )
         try:

@@ -62,6 +62,7 @@ class RunResult:
         footprint_bytes: the most memory that all processes of the run were seen to hold, looked at twice a second.
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
         sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
+        threads: threads that the BLAS was given; None where it chooses itself, and where that was not recorded.
         started: when it began, in seconds since 1970; None when not recorded. Only order and distance matter.
     """
 
@@ -81,6 +82,7 @@ class RunResult:
     footprint_bytes: int | None = None
     data_wait_share: float | None = None
     sandbox: str | None = None
+    threads: int | None = None
     started: float | None = None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from mlx_autoresearch import briefings, loop, machine
+from mlx_autoresearch import briefings, conditions_meter, loop, machine, machine_watch
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
@@ -246,6 +246,8 @@ def _make_up_the_world(project: Path) -> None:
         (loop, "choose", lambda: Choice(NO_SANDBOX, ("none is needed",), "nothing to do")),
         (loop, "make_agent", lambda name, options: Script()),
         (loop, "Laboratory", lambda *_: MadeUpLaboratory()),
+        (machine_watch, "run_probe", lambda: None),
+        (conditions_meter, "read_counters", lambda: None),
         (machine, "identity", lambda: "a machine"),
         (machine, "machine_class", lambda: 0),
     ):

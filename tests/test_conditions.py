@@ -33,6 +33,7 @@ QUIET = Conditions(
     swapped_out_bytes=0,
     on_ac_power=True,
     low_power_mode=False,
+    threads=2,
 )
 USUAL = usual_state([QUIET] * LEAST_USUAL_RUNS)
 
@@ -40,7 +41,7 @@ USUAL = usual_state([QUIET] * LEAST_USUAL_RUNS)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"slept_seconds": 40.0}, "slept for 40 s"),
+        ({"threads": 1}, "1 threads, 2 are usual"),
         ({"other_cores": 2.5}, r"used 2\.5 of 8 cores \(usually 0\.1\)"),
         ({"swapped_out_bytes": LEAST_SWAPPED_OUT_BYTES + 1}, "256 MiB to swap"),
         ({"memory_pressure": 4}, "critically short"),
@@ -82,8 +83,8 @@ def test_usual_state_is_unknown_at_first_and_the_median_of_the_last_runs_later()
 def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tmp_path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
     warm = replace(QUIET, thermal_level=1, products=42.0, copies=26.0)
-    cold = [log.judge(0, run, QUIET) for run in (1, 2, 3)]
-    settled = [log.judge(number, 1, warm) for number in range(1, 20)]
+    cold = [log.judge(0, run, QUIET, True) for run in (1, 2, 3)]
+    settled = [log.judge(number, 1, warm, True) for number in range(1, 20)]
     assert cold == [None] * 3
     assert sum(reason is not None for reason in settled) <= 3
     assert settled[4:] == [None] * 15
@@ -91,19 +92,27 @@ def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tm
 
 def test_after_invalid_runs_in_a_row_the_next_one_counts(tmp_path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
-    reasons = [log.judge(1, 1, replace(QUIET, memory_pressure=4)) for _ in range(2 * INVALID_IN_A_ROW + 2)]
+    reasons = [log.judge(1, 1, replace(QUIET, memory_pressure=4), True) for _ in range(2 * INVALID_IN_A_ROW + 2)]
     assert [reason is None for reason in reasons] == ([False] * INVALID_IN_A_ROW + [True]) * 2
 
 
 def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) -> None:
     path = tmp_path / "conditions.jsonl"
     log = ConditionsLog.open(path)
-    log.judge(0, 1, QUIET)
-    log.judge(0, 2, replace(QUIET, slept_seconds=60.0))
+    log.judge(0, 1, QUIET, True)
+    log.judge(0, 2, replace(QUIET, slept_seconds=60.0), False)
     with path.open("a") as file:
         file.write('[1]\n{"experiment": 1}\n{"experiment": 1, "run": 1, "conditions": null, "invalid": null}\n{"expe')
     again = ConditionsLog.open(path)
     assert again.entries == log.entries
     assert [entry.invalid is None for entry in again.entries] == [True, False]
-    again.judge(1, 1, QUIET)
+    again.judge(1, 1, QUIET, True)
     assert len(ConditionsLog.open(path).entries) == 3
+
+
+def test_only_sleep_makes_a_run_invalid_that_nothing_else_excuses_and_it_always_does(tmp_path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    assert log.judge(0, 1, replace(QUIET, memory_pressure=4), False) is None
+    assert [log.judge(0, 1, replace(QUIET, slept_seconds=9.0), True) for _ in range(5)] == [
+        "the machine slept for 9 s"
+    ] * 5

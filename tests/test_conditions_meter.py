@@ -1,26 +1,21 @@
-"""Measuring the machine around a run, and waiting for it before one."""
+"""Measuring the machine around a run."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-import pytest
-
 from mlx_autoresearch import conditions_meter
-from mlx_autoresearch.conditions import Usual
 from mlx_autoresearch.conditions_meter import (
     ConditionsMeter,
     Counters,
     Sample,
     read_counters,
     summary,
-    wait_until_usual,
 )
-from mlx_autoresearch.speed_probe import Speed, measure, rate
+from mlx_autoresearch.speed_probe import Speed
 
 COOL, HOT = Sample(0, 1, True, False), Sample(2, 2, False, True)
-USUAL = Usual(speed=Speed(10.0, 10.0))
 
 SPIN = "import time\nwhile time.process_time() < 0.6: pass\nprint(flush=True); input()"
 """A program that computes, says so, and waits."""
@@ -41,9 +36,7 @@ def test_what_the_system_does_not_say_stays_unknown() -> None:
 
 
 def test_meter_takes_samples_while_the_block_runs(monkeypatch) -> None:
-    monkeypatch.setattr(conditions_meter, "SAMPLE_SECONDS", 0.01)
-    samples = iter([COOL, HOT, HOT])
-    done = conditions_meter.threading.Event()
+    samples, done = iter([COOL, HOT, HOT]), conditions_meter.threading.Event()
 
     def sample() -> Sample:
         try:
@@ -52,7 +45,9 @@ def test_meter_takes_samples_while_the_block_runs(monkeypatch) -> None:
             done.set()
             return HOT
 
-    with ConditionsMeter(Speed(2.0, 3.0), sample, lambda: None) as meter:
+    monkeypatch.setattr(conditions_meter, "SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(conditions_meter, "take_sample", sample)
+    with ConditionsMeter(Speed(2.0, 3.0)) as meter:
         assert done.wait(10)
     assert meter.conditions.speed == Speed(2.0, 3.0)
     assert meter.conditions.thermal_level == 2
@@ -74,47 +69,3 @@ def test_work_of_others_is_seen() -> None:
     other.communicate(b"\n")
     assert after.busy_core_seconds - before.busy_core_seconds > 0.5
     assert after.own_core_seconds - before.own_core_seconds < 0.3
-
-
-def test_waits_for_a_slow_machine_with_rests_and_says_so_once() -> None:
-    probes, said, rests = iter([Speed(5, 5), Speed(7, 7), Speed(9.5, 9.5)]), [], []
-    found = wait_until_usual(USUAL, 600.0, said.append, lambda: next(probes), rests.append)
-    assert found == Speed(9.5, 9.5)
-    assert rests == [conditions_meter.LOOK_AGAIN_SECONDS] * 2
-    assert said == ["Waiting, at most 10 min, for the machine to be as usual: the machine computes at 50% of its usual speed."]  # fmt: skip  # noqa: E501
-
-
-def test_warms_a_machine_up_that_is_faster_than_usual_without_rests() -> None:
-    probes, rests = iter([Speed(15, 15), Speed(12, 12), Speed(10.5, 10.5)]), []
-    assert wait_until_usual(USUAL, 600.0, lambda _: None, lambda: next(probes), rests.append) == Speed(10.5, 10.5)
-    assert rests == []
-
-
-def test_waiting_has_an_end(monkeypatch) -> None:
-    clock = iter(range(0, 10000, 100))
-    monkeypatch.setattr(conditions_meter.machine, "awake_seconds", lambda: float(next(clock)))
-    rests = []
-    assert wait_until_usual(USUAL, 300.0, lambda _: None, lambda: Speed(5, 5), rests.append) == Speed(5, 5)
-    assert len(rests) == 3
-
-
-@pytest.mark.parametrize("usual", [USUAL, Usual()])
-def test_a_probe_that_fails_keeps_nobody_waiting(usual: Usual) -> None:
-    assert wait_until_usual(usual, 600.0, lambda _: None, lambda: None) is None
-
-
-def test_probe_measures_this_machine() -> None:
-    found = measure()
-    assert found.products > 0
-    assert found.copies > 0
-    assert found.ratio(found) == pytest.approx(1.0)
-
-
-def test_rate_is_a_median_that_short_interruptions_do_not_move() -> None:
-    calls = []
-
-    def work() -> None:
-        calls.append(None)
-        conditions_meter.time.sleep(0.05 if len(calls) % 50 == 0 else 0.005)
-
-    assert 100 < rate(work) < 220

@@ -18,16 +18,18 @@ from rich.console import Console
 from small_project import make_project, small_source
 from waiting import wait_until
 
-from mlx_autoresearch import briefings
+from mlx_autoresearch import briefings, conditions_meter, machine_watch
 from mlx_autoresearch import loop as loop_module
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.briefings import Briefer
+from mlx_autoresearch.conditions import Conditions, ConditionsLog
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
+from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, STOPPED_EARLY, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
@@ -126,6 +128,7 @@ def make_loop(
         limits=Limits(len(edits) if experiments is None else experiments),
         machine_class=0,
         fixed_files=FixedFiles(root, {}, root, {}, ""),
+        machine_watch=MachineWatch(ConditionsLog.open(root / "conditions.jsonl"), 300.0, terminal.say),
     )
 
 
@@ -137,6 +140,8 @@ def small_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "program.md").write_text("the program")
     monkeypatch.setattr(loop_module, "PROJECT", project)
     monkeypatch.setattr(briefings, "PROJECT", project)
+    monkeypatch.setattr(machine_watch, "run_probe", lambda: None)
+    monkeypatch.setattr(conditions_meter, "read_counters", lambda: None)  # other tests may keep the machine busy
 
 
 def statuses(loop: Loop) -> list[str]:
@@ -347,10 +352,33 @@ def test_a_program_too_deep_to_compare_is_refused_and_the_tag_stays_usable(tmp_p
 
 def test_run_that_slept_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept = iter([0.0, 30.0, 0.0, 0.0])
-    monkeypatch.setattr(loop_module.machine.SleepMeter, "slept_seconds", lambda self: next(slept))
+    monkeypatch.setattr(conditions_meter.machine.SleepMeter, "slept_seconds", lambda self: next(slept))
     loop = make_loop(tmp_path / "night", [rate(0.5)])
     loop.run()
     assert [len(experiment.runs) for experiment in loop.night.experiments] == [2, 1] and "slept for 30 s" in shown(loop)
+
+
+def test_a_run_on_a_busy_machine_is_repeated_and_the_reason_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = iter([0.1, 0.1, 3.0, 0.2])
+    monkeypatch.setattr(conditions_meter, "summary", lambda *_: Conditions(other_cores=next(busy), cores=4))
+    loop = make_loop(tmp_path / "night", [rate(0.5)])
+    loop.run()
+    assert [len(experiment.runs) for experiment in loop.night.experiments] == [2, 1]
+    assert "doesn't count and will be repeated: other programs used 3.0 of 4 cores" in shown(loop)
+    entries = ConditionsLog.open(tmp_path / "night" / "conditions.jsonl").entries
+    assert [entry.invalid is None for entry in entries] == [True, True, False, True]
+
+
+def test_a_failure_of_the_edits_own_is_not_excused_by_a_busy_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = iter([0.1, 0.1, 3.0])
+    monkeypatch.setattr(conditions_meter, "summary", lambda *_: Conditions(other_cores=next(busy), cores=4))
+    loop = make_loop(tmp_path / "night", [mark("fails in training")])
+    loop.run()
+    assert statuses(loop) == [KEEP, CRASH]
 
 
 def test_a_full_disk_is_no_edits_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
