@@ -92,7 +92,7 @@ def read_failure(evidence: Path) -> tuple[str, str]:
             failure = PYTHON_ERROR
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return PYTHON_ERROR, "It failed, and its record of the failure can't be read."
-    message = message.rstrip(".") + "."
+    message = message.rstrip(": .") + "."
     return failure, f"{message} {WHAT_IS_PERMITTED}" if failure == NOT_PERMITTED else message
 
 
