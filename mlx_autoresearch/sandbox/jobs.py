@@ -96,7 +96,9 @@ def kernels_of(training_file: Path) -> Path:
 @contextmanager
 def throw_away_kernels() -> Iterator[Path]:
     """An empty folder for compiled kernels that is gone afterwards."""
-    with temporary_folder(paths.cache_root() / "sandbox", "scoring") as folder:
+    root = paths.cache_root() / "sandbox"
+    root.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(root, "scoring") as folder:
         yield folder
 
 
