@@ -18,7 +18,6 @@ def temporary_folder(root: Path, name: str) -> Iterator[Path]:
     Raises:
         OSError: it can't be made.
     """
-    root.mkdir(parents=True, exist_ok=True)
     remove_leftovers(root, name)
     prefix = f"{name}-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as folder:

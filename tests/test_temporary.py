@@ -21,8 +21,3 @@ def test_leftovers_of_dead_processes_go_and_nothing_else(tmp_path: Path) -> None
         assert folder.parent == tmp_path and list(folder.iterdir()) == []
         (folder / "more").touch()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stays)
-
-
-def test_the_root_is_made(tmp_path: Path) -> None:
-    with temporary_folder(tmp_path / "new" / "root", "x") as folder:
-        assert folder.is_dir()

@@ -112,7 +112,9 @@ def advice() -> str:
 
 def problem_with(sandbox: Sandbox) -> str | None:
     """Run the probe in `sandbox`: None when it computes and nothing gets through, else a sentence."""
-    with temporary_folder(paths.cache_root(), "probe") as folder, Bait(folder) as bait:
+    root = paths.cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(root, "probe") as folder, Bait(folder) as bait:
         answer = _probe(sandbox, folder, bait)
         if isinstance(answer, str):
             return answer
