@@ -26,7 +26,7 @@ from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.launch import FAILURE_FILE, FAILURE_MESSAGE_CHARACTERS, launch_command
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
-from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail
+from mlx_autoresearch.process import LOG_TOO_LARGE, TIMEOUT, Outcome, child_environment, tail, with_parent
 from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.sandbox import NO_SANDBOX, NOTHING, Confined, Sandbox, confine, run_confined
 from mlx_autoresearch.sandbox.jobs import (
@@ -205,14 +205,14 @@ class Laboratory:
         settings_file = (folder / "run.json").absolute()
         variables = {SETTINGS_VARIABLE: str(settings_file)}
         if self.sandbox.kind == NOTHING:
-            return Confined(command, child_environment(variables), folder)
+            return Confined(command, with_parent(child_environment(variables)), folder)
         files = (training_file.absolute(), folder.absolute(), settings_file, self.dataset.absolute())
         return confine(command, training_policy(*files, variables, self.limits), self.sandbox)
 
     @contextmanager
     def _scoring(self, command: list[str], folder: Path, splits: Sequence[str]) -> Iterator[Confined]:
         if self.sandbox.kind == NOTHING:
-            yield Confined(command, scorer_environment(), folder)
+            yield Confined(command, with_parent(scorer_environment()), folder)
             return
         with throw_away_kernels() as kernels:
             files = (folder.absolute(), self.dataset.absolute())

@@ -10,6 +10,7 @@ refuses to start. What is promised, and what is not, is in docs/trust.md.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mlx_autoresearch import paths
-from mlx_autoresearch.process import Outcome, run_process
+from mlx_autoresearch.process import Outcome, run_process, with_parent
 from mlx_autoresearch.sandbox import bubblewrap, seatbelt, warden
 from mlx_autoresearch.sandbox.guard import Guard
 from mlx_autoresearch.sandbox.policy import Limits, Policy
@@ -81,11 +82,11 @@ def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
     """`command` (argv, its program an absolute path) with what `policy` allows, in `sandbox`."""
     environment = dict(policy.environment)
     if sandbox.kind == NOTHING:
-        return Confined(command, environment, policy.folder)
+        return Confined(command, with_parent(environment), policy.folder)
     guard = Guard(policy.limits, policy.writable)
     if sandbox.kind == SEATBELT:
         line = seatbelt.command_line(_with_warden(command, policy), policy, sandbox.level, sandbox.user_cache)
-        return Confined(line, environment, policy.folder, guard)
+        return Confined(line, with_parent(environment), policy.folder, guard)
     if sandbox.kind == LANDLOCK:
         # Python finds modules by listing the folder; Landlock shows the names below it then, but no contents.
         listed = _names((paths.PROJECT,))
@@ -110,6 +111,7 @@ def run_confined(confined: Confined, log: Path, seconds: float, on_tick: Callabl
 
 def _with_warden(command: list[str], policy: Policy, landlock: dict[str, list[str]] | None = None) -> list[str]:
     order = {"limits": _limits(policy.limits), "filter": sys.platform == "linux", "landlock": landlock}
+    order["parent"] = os.getpid()
     return [sys.executable, "-I", "-S", warden.__file__, json.dumps(order), *command]
 
 
