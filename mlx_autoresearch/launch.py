@@ -28,7 +28,7 @@ from mlx_autoresearch import blas, compiler, machine, paths
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
 from mlx_autoresearch.records import NAN, NOT_PERMITTED, OUT_OF_MEMORY, PYTHON_ERROR, TIMED_OUT
-from mlx_autoresearch.settings import RunSettings
+from mlx_autoresearch.settings import PARENT_VARIABLE, RunSettings
 
 USAGE = "use: python -m mlx_autoresearch.launch FILE.py [arguments], or -m MODULE [arguments]"
 
@@ -140,8 +140,11 @@ def run_target(arguments: list[str]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process within about a second of its parent's death, so that a killed loop leaves no run behind it."""
-    parent = os.getppid()
+    """End this process within about a second of its parent's death, so that a killed loop leaves no run behind it.
+
+    The parent says who it is (`PARENT_VARIABLE`), because it may have died before this process looks.
+    """
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:

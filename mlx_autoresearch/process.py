@@ -19,6 +19,7 @@ from mlx_autoresearch.files import open_plain
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.process_tree import kill_tree
+from mlx_autoresearch.settings import PARENT_VARIABLE
 
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "USER", "LOGNAME", "SSL_CERT_FILE")
 """What a child needs from the person's environment. Everything else stays behind, API keys above all."""
@@ -71,6 +72,14 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
     return kept | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"} | dict(extra)
+
+
+def with_parent(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` with this process's number, so that a child that starts when it is dead already ends by itself.
+
+    Not for children in a process table of their own, who can't see it; their sandbox ends them.
+    """
+    return {**environment, PARENT_VARIABLE: str(os.getpid())}
 
 
 def run_process(

@@ -11,6 +11,9 @@ from mlx_autoresearch.files import read_json, write_json
 
 SETTINGS_VARIABLE = "MLX_AUTORESEARCH_RUN"
 
+PARENT_VARIABLE = "MLX_AUTORESEARCH_PARENT"
+"""Names the process whose death ends a child; absent in a sandbox with a process table of its own."""
+
 DEFAULT_BUDGET_SECONDS = 300.0
 """Every experiment of a night trains for this long; another budget is practice and is never compared with it."""
 

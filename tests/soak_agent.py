@@ -19,9 +19,9 @@ FAULTS = {
     "not a number": "loss = loss * math.nan",
     "no memory": "bytearray(1 << 60)",
     "endless output": "while True: print('soak ' * 2000)",
-    "a process that lives on": "import os, time; os.fork() or os.setsid() or time.sleep(1000)",
+    "a process that lives on": "import os; os.fork() or os.setsid() or time.sleep(1000)",
     "no hand-in": "import os; os._exit(0)",
-    "a hang": "import time; time.sleep(1000)",
+    "a hang": "time.sleep(1000)",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from mlx_autoresearch import launch, paths
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.machine import GIB, Machine
-from mlx_autoresearch.settings import SETTINGS_VARIABLE, RunSettings
+from mlx_autoresearch.settings import PARENT_VARIABLE, SETTINGS_VARIABLE, RunSettings
 
 
 def run_launched(target: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,3 +134,10 @@ def test_a_training_run_that_raises_leaves_its_class(tmp_path: Path) -> None:
         "type": "FloatingPointError",
         "message": "the loss is nan at step 3",
     }
+
+
+def test_a_process_whose_starter_died_before_it_looked_ends_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "sleep.py").write_text("import time\ntime.sleep(60)\n")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    assert run_launched([str(tmp_path / "sleep.py")], tmp_path, **{PARENT_VARIABLE: str(dead.pid)}).returncode == 1

@@ -120,6 +120,15 @@ def test_probe_notices_that_nothing_is_confined() -> None:
     Path(f"/tmp/mlx-autoresearch-probe-{os.getpid()}").unlink(missing_ok=True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="death signals are Linux's")
+def test_a_job_whose_starter_is_dead_already_never_starts(tmp_path: Path) -> None:
+    """A loop that is killed between starting a job and the job's wish to die with it would leave it running."""
+    for parent, starts in ((os.getpid(), True), (os.getppid(), False)):
+        code = f"from mlx_autoresearch.sandbox import warden; warden.die_with_parent({parent}); print('started')"
+        done = subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT, capture_output=True, text=True)
+        assert (done.stdout == "started\n") is starts and (done.returncode == 0) is starts
+
+
 def test_sandbox_that_cannot_be_made_runs_nothing(tmp_path: Path) -> None:
     order = '{"limits": {}, "filter": false, "landlock": null}'
     command = [sys.executable, "-I", "-S", warden.__file__, order, sys.executable, "-c", "print('ran')"]

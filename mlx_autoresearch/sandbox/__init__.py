@@ -10,6 +10,7 @@ refuses to start. What is promised, and what is not, is in docs/trust.md.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from mlx_autoresearch import paths
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.process import HOPELESS, Outcome, Stop, child_environment, run_process, tail
+from mlx_autoresearch.process import HOPELESS, Outcome, Stop, child_environment, run_process, tail, with_parent
 from mlx_autoresearch.sandbox import bubblewrap, seatbelt, warden
 from mlx_autoresearch.sandbox.guard import Guard
 from mlx_autoresearch.sandbox.policy import Limits, Policy, python_and_project
@@ -97,11 +98,11 @@ def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
     """
     environment, guard = dict(policy.environment), Guard(policy.limits, policy.writable)
     if not sandbox.confines:
-        return Confined(command, environment, policy.folder, guard)
+        return Confined(command, with_parent(environment), policy.folder, guard)
     policy.require_hidden_home()
     if sandbox.kind == SEATBELT:
         line = seatbelt.command_line(_with_warden(command, policy), policy, sandbox.level, sandbox.user_cache)
-        return Confined(line, environment, policy.folder, guard)
+        return Confined(line, with_parent(environment), policy.folder, guard)
     if sandbox.kind == LANDLOCK:
         # Python finds modules by listing the folder; Landlock shows the names below it then, but no contents.
         listed = _names((paths.PROJECT,))
@@ -164,6 +165,7 @@ def require_working(sandbox: Sandbox) -> None:
 
 def _with_warden(command: list[str], policy: Policy, landlock: dict[str, list[str]] | None = None) -> list[str]:
     order = {"limits": _limits(policy.limits), "filter": sys.platform == "linux", "landlock": landlock}
+    order["parent"] = os.getpid()
     return [sys.executable, "-I", "-S", warden.__file__, json.dumps(order), *command]
 
 

@@ -6,6 +6,7 @@ It stands alone, because every run pays for what it loads. ORDER is JSON:
     filter     whether to refuse system calls by seccomp (Linux)
     landlock   null, or {"readable": [...], "writable": [...], "listed": [...]}: namespaces and Landlock, where
                bubblewrap is not there
+    parent     number of the process that asks for it, with whose death everything ends (with Landlock)
 
 What is asked for and can't be done ends it with status 125 and a sentence: it never runs PROGRAM with more rights.
 """
@@ -18,6 +19,7 @@ import json
 import os
 import platform
 import resource
+import select
 import signal
 import struct
 import sys
@@ -257,14 +259,26 @@ def become_first_process() -> None:
     When the job ends, so does the first process, and the kernel kills whatever is left in its table.
     """
     for dies_with_parent in (True, False):
+        alive, held = os.pipe()
         child = os.fork()
         if child:
             ending = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             while not dies_with_parent and _reaped():  # orphans that are gone already
                 pass
             os._exit(ending if ending >= 0 else 128 - ending)
+        os.close(held)
         if dies_with_parent:
             prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+            if select.select([alive], [], [], 0)[0]:  # nobody holds the other end: it died before the call above
+                os._exit(CANNOT_CONFINE)
+        os.close(alive)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when `parent` is; end at once where it is dead already, since no signal would come any more."""
+    prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(CANNOT_CONFINE)
 
 
 def _reaped() -> bool:
@@ -277,7 +291,7 @@ def _reaped() -> bool:
 def main(order: dict, command: list[str]) -> None:
     """Give up what `order` says and become `command`."""
     if order["landlock"] is not None:
-        prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+        die_with_parent(order["parent"])
         enter_namespaces()
         become_first_process()
         drop_capabilities()
