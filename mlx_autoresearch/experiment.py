@@ -66,7 +66,7 @@ class Progress:
     """What a run is doing, for the person who watches.
 
     Attributes:
-        stage: "smoke", "train" or "score".
+        stage: "smoke", "train", "score" or "sample".
         seconds: time in this stage.
         budget_seconds: training budget.
         point: the newest line of the learning curve, empty before the first.
@@ -180,6 +180,11 @@ class Laboratory:
             test_bpb=bpb.get("test", result.test_bpb),
             vocab_size=scores[splits[0]]["vocab_size"],
         )
+
+    def read_model(self, target: list[str], folder: Path, splits: Sequence[str], log: Path, seconds: float) -> Outcome:
+        """Run `target` of ours (as for `launch_command`), which reads the model in `folder`, where scoring runs."""
+        with self._scoring(launch_command(target), folder, splits) as confined:
+            return run_confined(confined, log, seconds, self._ticker("sample", folder))
 
     def _train(self, training_file: Path, folder: Path, seed: int, smoke: bool) -> RunResult:
         settings = RunSettings(

@@ -39,6 +39,7 @@ from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
 from mlx_autoresearch.records import CRASH, KEEP, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
@@ -325,6 +326,7 @@ class Loop:
             vocab_size = next(run.vocab_size for run in incumbent.runs if run.failure is None)
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
+        update_report(self.night, self.laboratory, self.terminal.say)
 
     def _commit(self, experiment: Experiment) -> None:
         if self.branch is None:
@@ -519,7 +521,7 @@ def start_thinking(researcher: Researcher, queue_folder: Path) -> DirectThinking
 
 def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
-    lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
+    lines = [f"The night as a page: {night.root / 'report.html'}; as a table: {night.root / 'results.tsv'}"]
     if night.incumbent() is not None:
         lines.append(f"Best model: {night.root / 'best'}")
         lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
@@ -617,6 +619,7 @@ def main() -> int:
         finally:
             thinking.close()
             if night.experiments:
+                rewrite_report(root, running=False, say=terminal.say)
                 terminal.table(night)
                 if ledger.total.tokens:
                     terminal.say(f"Language models so far: {cost_text(ledger.total)}")
