@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,28 +123,30 @@ def test_phone(visit: type[Visit], night: Path, scheme: str) -> None:
     seen.picture(f"phone-{scheme}")
 
 
+def numbers(page: playwright_api.Page) -> list[int]:
+    cells = page.locator("#experiments tbody tr:visible td:first-child")
+    return [int(text) for text in cells.all_inner_texts()]
+
+
+def scores(page: playwright_api.Page) -> list[float]:
+    values = "cells => cells.map(cell => cell.dataset.value).filter(Boolean).map(Number)"
+    return page.locator("#experiments tbody td:nth-child(3)").evaluate_all(values)
+
+
 def test_sort_and_filter(visit: type[Visit], night: Path) -> None:
     page = visit(night).page
-    numbers = lambda: [
-        int(text) for text in page.locator("#experiments tbody tr:visible td:first-child").all_inner_texts()
-    ]
-    scores = lambda: [
-        float(value) for value in page.locator("#experiments tbody td:nth-child(3)").evaluate_all(
-            "cells => cells.map(cell => cell.dataset.value).filter(Boolean)"
-        )
-    ]  # fmt: skip
     heading = page.get_by_role("button", name="Bits per byte")
     heading.focus()
     page.keyboard.press("Enter")
-    assert scores() == sorted(scores()) and numbers() != sorted(numbers())
+    assert scores(page) == sorted(scores(page)) and numbers(page) != sorted(numbers(page))
     assert page.locator("#experiments th[aria-sort=ascending]").inner_text().startswith("Bits per byte")
     heading.click()
-    assert scores() == sorted(scores(), reverse=True)
+    assert scores(page) == sorted(scores(page), reverse=True)
     page.get_by_label("Verdict").select_option("kept")
-    kept = numbers()
+    kept = numbers(page)
     assert 0 in kept and 1 < len(kept) < 100
     page.get_by_label("Search").fill("warmdown")
-    assert set(numbers()) < set(kept) and "of 301 rows" in page.locator("#count").inner_text()
+    assert set(numbers(page)) < set(kept) and "of 301 rows" in page.locator("#count").inner_text()
 
 
 def test_a_point_tells_its_story_and_leads_to_its_row(visit: type[Visit], night: Path) -> None:
@@ -214,7 +217,7 @@ def test_a_screen_reader_finds_its_way(visit: type[Visit], night: Path) -> None:
     for role in ("banner", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1
     levels = page.locator("h1, h2, h3").evaluate_all("headings => headings.map(heading => +heading.tagName[1])")
-    assert levels[0] == 1 and all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
     unnamed = page.locator("section:not([aria-labelledby])").count() + page.locator("a:not([aria-label]):empty").count()
     assert unnamed == 0
     assert page.locator("svg:visible a:not([tabindex])").count() < 40  # not all 300 points are stops of the keyboard

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from made_up_night import IDENTITY, PROJECT, make_night
 
+from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night, NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Proposal, RunResult, Verdict
-from mlx_autoresearch.report.__main__ import is_running
+from mlx_autoresearch.report.__main__ import is_running, main
 from mlx_autoresearch.report.gather import NightFacts, gather
 from mlx_autoresearch.report.page import block, clock, hours, render, write_report
 from mlx_autoresearch.report.update import rewrite_report
@@ -91,31 +92,16 @@ def hostile_night(root: Path) -> Night:
         status = CRASH if failure else KEEP if number % 2 == 0 else DISCARD
         experiment.record_verdict(Verdict(status, text, score, 0.01, 0, 1.3, 0.99, 0.01))
         experiment.record_commit(text.encode("ascii", "replace").decode())
-    lines = [
-        f'{{"what": {quoted(text)}, "start": {n}, "end": {n + 1}, "outcome": {quoted(text)}}}' for n, text in HOSTILES
-    ]
-    thinking = [
-        f'{{"what": "thinking", "start": {n}, "end": {n + 1}, "outcome": {quoted(text)}}}' for n, text in HOSTILES
-    ]
-    (root / "timeline.jsonl").write_text("\n".join(lines + thinking))
-    invalid = [f'{{"experiment": {n}, "run": 1, "invalid": {quoted(text)}}}' for n, text in HOSTILES]
-    (root / "conditions.jsonl").write_text("\n".join(invalid))
-    texts = "[" + ", ".join(quoted(text) for text in HOSTILE) + "]"
-    best = night.incumbent().number
-    (root / "samples.json").write_text(f'{{"prompts": {texts}, "texts": {{"0": {texts}, "{best}": {texts}}}}}')
-    (root / "dataset.json").write_text(
-        '{"name": "<script>", "splits": {"train": {"documents": "<b>", "text_bytes": 1}}}'
-    )
+    spans = [{"what": text, "start": n, "end": n + 1, "outcome": text} for n, text in enumerate(HOSTILE)]
+    spans += [{**span, "what": "thinking"} for span in spans]
+    conditions = [{"experiment": n, "run": 1, "invalid": text} for n, text in enumerate(HOSTILE)]
+    for name, entries in (("timeline", spans), ("conditions", conditions)):
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    texts = {"0": HOSTILE, str(night.incumbent().number): HOSTILE}
+    (root / "samples.json").write_text(json.dumps({"prompts": HOSTILE, "texts": texts}))
+    split = {"documents": "<b>", "text_bytes": 1}
+    (root / "dataset.json").write_text(json.dumps({"name": HOSTILE[0], "splits": {"train": split}}))
     return night
-
-
-def quoted(text: str) -> str:
-    import json
-
-    return json.dumps(text)
-
-
-HOSTILES = tuple(enumerate(HOSTILE))
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +169,7 @@ def test_a_page_of_a_night_that_is_over_does_not_refresh(facts: NightFacts, text
     assert '<noscript><meta http-equiv="refresh"' in running and "<strong>Running.</strong>" in running
 
 
-def test_hostile_text_stays_text(tmp_path: Path) -> None:
+def test_hostile_text_stays_text(tmp_path: Path, facts: NightFacts) -> None:
     root = tmp_path / "<script>alert(1)<"
     night = hostile_night(root)
     (night.experiments[4].folder / "proposal.json").write_text("{")  # its damage names the folder
@@ -192,9 +178,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert page.tags.count("script") == 1 and "img" not in page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert all(value.startswith("#") or value == "data:," for name, value in page.attributes if name in ("href", "src"))
-    assert set(page.tags) <= set(Page(render(gather(make_night(tmp_path / "tame", 12).root, False))).tags) | {
-        "noscript"
-    }
+    assert set(page.tags) <= set(Page(render(replace(facts, running=True))).tags)
     for words in ("<script>window.stolen = 1</script>", "{{ 7 * 7 }}", "&lt;b&gt; &amp; <b>bold</b>", "漢字 🙂"):
         assert words in page.text
     shown = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
@@ -234,23 +218,21 @@ def test_trouble_is_a_sentence(tmp_path: Path) -> None:
     assert not list(night.root.glob("*partial*"))
 
 
-@pytest.fixture
-def command() -> Iterator[list[str]]:
-    yield [sys.executable, "-m", "mlx_autoresearch.report"]
-
-
-def test_command_line(command: list[str]) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*command, *arguments], cwd=PROJECT, capture_output=True, text=True)
-
-    nothing = run()
-    assert nothing.returncode == 1 and nothing.stderr.startswith("error: There is no night under ")
+def test_command_line() -> None:
     night = make_night(runs_root() / "older", 2)
-    done = run("--tag", "older")
+    command = [sys.executable, "-m", "mlx_autoresearch.report", "--tag", "older"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0 and str(night.root / "report.html") in done.stdout
     assert (night.root / "progress.png").exists()
-    lost = run("--tag", "none")
-    assert lost.returncode == 1 and "give the --tag" in lost.stderr and "Traceback" not in lost.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [([], "There is no night under"), (["--tag", "x"], "there is no run in")]
+)
+def test_no_night_is_a_sentence(arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    with pytest.raises(AutoresearchError, match=words):
+        main()
 
 
 def test_a_held_lock_is_a_running_night(tmp_path: Path) -> None:
