@@ -133,6 +133,7 @@ def small_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "program.md").write_text("the program")
     monkeypatch.setattr(loop_module, "PROJECT", project)
     monkeypatch.setattr(briefings, "PROJECT", project)
+    monkeypatch.setattr(loop_module, "update_report", lambda *_: None)  # it has tests of its own, and takes its time
 
 
 def statuses(loop: Loop) -> list[str]:

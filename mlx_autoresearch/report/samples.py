@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SAMPLES_FILE, LOG_FILE = "samples.json", "samples.log"
 
-PROMPTS, PROMPT_WORDS, PROMPT_CHARACTERS = 4, 8, 120
+PROMPTS, PROMPT_WORDS, PROMPT_BYTES = 4, 8, 120
 LENGTH = 60
 """Tokens that are added to every prompt: a few sentences, and a few seconds of a slow machine."""
 
@@ -105,8 +105,9 @@ def openings(dataset: Dataset) -> list[str]:
     tokenizer = dataset.tokenizer(size)
     prompts: dict[str, None] = {}
     for start in starts[:: max(1, len(starts) // (4 * PROMPTS))]:
-        text = tokenizer.decode(tokens[start + 1 : start + 1 + PROMPT_CHARACTERS].tolist())
-        prompts[" ".join(text.split()[:PROMPT_WORDS])[:PROMPT_CHARACTERS]] = None
+        text = tokenizer.decode(tokens[start + 1 : start + 1 + PROMPT_BYTES].tolist())
+        words = " ".join(text.partition("\ufffd")[0].split()[:PROMPT_WORDS])
+        prompts[words.encode()[:PROMPT_BYTES].decode(errors="ignore")] = None
     return [prompt for prompt in prompts if prompt][:PROMPTS]
 
 
