@@ -98,16 +98,18 @@ def _ask(folder: Path, laboratory: Laboratory, prompts: Sequence[str]) -> tuple[
 
 def openings(dataset: Dataset) -> list[str]:
     """The first words of a few test documents, taken evenly from all; fewer where documents begin alike."""
-    from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
+    from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, VOCAB_SIZES
 
     size = max(VOCAB_SIZES)
     tokens, starts = dataset.tokens("test", size), dataset.document_starts("test", size)
     tokenizer = dataset.tokenizer(size)
     prompts: dict[str, None] = {}
     for start in starts[:: max(1, len(starts) // (4 * PROMPTS))]:
-        text = tokenizer.decode(tokens[start + 1 : start + 1 + PROMPT_BYTES].tolist())
-        words = " ".join(text.partition("\ufffd")[0].split()[:PROMPT_WORDS])
-        prompts[words.encode()[:PROMPT_BYTES].decode(errors="ignore")] = None
+        document = [int(token) for token in tokens[start + 1 : start + 1 + PROMPT_BYTES]]
+        end = document.index(SEPARATOR_ID) if SEPARATOR_ID in document else len(document)
+        words = tokenizer.decode(document[:end]).split()
+        prompt = " ".join(words[: min(PROMPT_WORDS, max(1, len(words) // 2))])
+        prompts[prompt.encode()[:PROMPT_BYTES].decode(errors="ignore")] = None
     return [prompt for prompt in prompts if prompt][:PROMPTS]
 
 
