@@ -28,6 +28,7 @@ from mlx_autoresearch.report.samples import (
     update_samples,
 )
 from mlx_autoresearch.report.update import update_report
+from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTEXT
 
 LETTERS = {token(ord("a")): token(ord("b")), token(ord("b")): token(ord("c"))}
@@ -117,7 +118,7 @@ def test_a_real_process_reads_a_real_graph(tmp_path: Path, dataset: Dataset) -> 
     example = mx.zeros((SCORE_ROWS, CONTEXT), dtype=mx.int32)
     mx.export_function(str(folder / "model.mlxfn"), lambda rows: table[rows], example)
     said: list[str] = []
-    update_report(night, Laboratory(Path(dataset.folder)), said.append)
+    update_report(night, Laboratory(Path(dataset.folder), sandbox=choose().sandbox), said.append)
     assert said == []
     samples = read_samples(night.root)
     assert samples.prompts == openings(dataset) and len(samples.of(0)) == PROMPTS

@@ -124,7 +124,7 @@ def _steps(axes: Axes, facts: NightFacts, last: int, look: Look) -> None:
 
 def _points(axes: Axes, rows: Sequence[Row], high: float, look: Look) -> None:
     colours = look.palette
-    shown = [row for row in rows if row.val is not None and row.val.mean <= high and row.status != CRASH]
+    shown = [row for row in rows if row.val is not None and row.val.mean <= high]
     _intervals(axes, [row for row in shown if not row.kept], colours.faint)
     _intervals(axes, [row for row in shown if row.kept], colours.soft)
     size = 9 if look.is_narrow or len(rows) > 150 else 16
@@ -137,7 +137,7 @@ def _points(axes: Axes, rows: Sequence[Row], high: float, look: Look) -> None:
         places = [row.number for row in members], [row.val.mean for row in members]
         points = axes.scatter(*places, s=scale * size, marker=marker, facecolor=face, edgecolor=edge, linewidth=1)
         _name(points, label, members)
-    far = [row for row in rows if row.val is not None and row.val.mean > high and row.status != CRASH]
+    far = [row for row in rows if row.val is not None and row.val.mean > high]
     failed = [row for row in rows if row.status == CRASH]
     for label, members, marker, colour, height in (
         ("far worse", far, "^", colours.muted, 0.985),

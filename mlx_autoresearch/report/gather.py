@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 
 from mlx_autoresearch.curve import read_points
 from mlx_autoresearch.history import Experiment, Night, RunIdentity
-from mlx_autoresearch.records import RunResult
+from mlx_autoresearch.records import CRASH, RunResult
 from mlx_autoresearch.report.areas import touched_areas
 from mlx_autoresearch.report.samples import Samples, read_samples
 from mlx_autoresearch.spending import SPENDING_FILE
@@ -222,13 +222,14 @@ def gather(root: Path, running: bool) -> NightFacts:
 def _row(experiment: Experiment, sources: Mapping[int, str], noise: Noise, test_noise: Noise) -> Row:
     verdict, proposal = experiment.verdict, experiment.proposal
     compared = verdict is not None and verdict.val_bpb is not None and verdict.incumbent_bpb is not None
+    failed = verdict is not None and verdict.status == CRASH  # one that was refused in the end has runs with scores
     patch = _patch(experiment.folder / "change.patch")
     return Row(
         experiment=experiment,
         status=RUNNING if verdict is None else verdict.status,
         kept=experiment.kept,
-        val=_estimate(experiment.scores, noise),
-        test=_estimate(_test_scores(experiment), test_noise),
+        val=None if failed else _estimate(experiment.scores, noise),
+        test=None if failed else _estimate(_test_scores(experiment), test_noise),
         gain=verdict.incumbent_bpb - verdict.val_bpb if compared else None,
         areas=touched_areas(patch, sources.get(proposal.parent, "")),
         patch=patch,

@@ -53,6 +53,8 @@ def headline(facts: NightFacts) -> str:
         return "Nothing is better than the unchanged file by more than this machine's noise so far."
     won = gain(first.val, best.val, facts.noise)
     changes = f"{len(facts.keeps)} kept change{'s' if len(facts.keeps) > 1 else ''}"
+    if won is None or won.mean <= 0:
+        return f"After {changes} the model is, measured by all its runs, no better than the unchanged file."
     return f"After {changes} the model needs {won.percent:.1f} % fewer bits for the same text."
 
 
@@ -198,19 +200,19 @@ def _conditions(facts: NightFacts) -> str:
     told = facts.conditions
     if not told:
         return "Heat, power and other programs were not measured."
-    invalid = [entry for entry in told if entry.invalid is not None]
-    parts = [f"{len(invalid)} of {len(told)} measured runs did not count"]
-    parts[0] += (
-        f" ({'; '.join(f'{count} times {why}' for why, count in Counter(e.invalid for e in invalid).most_common(5))})"
-    )
-    if not invalid:
+    reasons = Counter(entry.invalid for entry in told if entry.invalid is not None)
+    if reasons:
+        why = "; ".join(f"{count} times {reason}" for reason, count in reasons.most_common(5))
+        parts = [f"{reasons.total()} of {len(told)} measured runs did not count ({why})"]
+    else:
         parts = [f"All {len(told)} measured runs count"]
-    battery = sum(entry.on_ac_power is False for entry in told)
-    swapped = sum(bool(entry.swapped_out_bytes) for entry in told)
-    hot = sum((entry.hottest or entry.thermal_level or 0) > 0 for entry in told)
+    for count, words in (
+        (sum((entry.hottest or entry.thermal_level or 0) > 0 for entry in told), "were hot"),
+        (sum(entry.on_ac_power is False for entry in told), "ran on battery"),
+        (sum(entry.low_power_mode is True for entry in told), "in low-power mode"),
+        (sum(bool(entry.swapped_out_bytes) for entry in told), "with memory swapped out"),
+    ):
+        parts += [f"{count} {words}"] if count else []
     busy = [entry.other_cores for entry in told if entry.other_cores is not None]
-    parts += [f"{hot} were hot"] if hot else []
-    parts += [f"{battery} ran on battery"] if battery else []
-    parts += [f"{swapped} with memory swapped out"] if swapped else []
     parts += [f"other programs used {max(busy):.1f} cores at most"] if busy else []
     return ", ".join(parts) + "."
