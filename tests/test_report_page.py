@@ -160,7 +160,7 @@ def test_it_says_what_happened(facts: NightFacts, page: Page) -> None:
 def test_patches_are_shown_line_by_line(facts: NightFacts, text: str) -> None:
     row = next(row for row in facts.rows if "WARMDOWN" in row.patch)
     (removed, added) = re.findall(r"(?m)^[-+](WARMDOWN.*)$", row.patch)
-    assert f'<span class="removed">-{removed}</span>' in text and f'<span class="added">+{added}</span>' in text
+    assert f"<del>-{removed}</del>" in text and f"<ins>+{added}</ins>" in text
 
 
 def test_a_page_of_a_night_that_is_over_does_not_refresh(facts: NightFacts, text: str) -> None:

@@ -52,10 +52,16 @@ OF_THE_PAGE = Palette(*(f"#0000{number:02x}" for number in range(1, 8)))
 
 @dataclass(frozen=True)
 class Look:
-    """How large a picture is, in points, and with what it is drawn; `labelled` puts descriptions beside kept points."""
+    """How large a picture is, in points, and with what it is drawn.
+
+    Attributes:
+        headroom: room above the plot for the legend and, in the PNG, a title.
+        labelled: whether descriptions stand beside kept points.
+    """
 
     width: float
     height: float
+    headroom: float = 20.0
     font: float = 9.0
     palette: Palette = OF_THE_PAGE
     labelled: bool = False
@@ -118,7 +124,6 @@ def _steps(axes: Axes, facts: NightFacts, last: int, look: Look) -> None:
                 color=look.palette.muted,
                 fontsize=8,
                 parse_math=False,
-                in_layout=False,
             )
 
 
@@ -196,7 +201,7 @@ MACHINE, RESEARCHER, HEAT, VOID = "machine", "researcher", "heat", "invalid"
 
 def timeline(facts: NightFacts, look: Look) -> Figure:
     """What the machine and the researcher did when, how hot it was, and which runs do not count."""
-    figure, (axes,) = _figure(look, 1)
+    figure, (axes,) = _figure(look, 1, left=60)
     colours = look.palette
     lanes = (MACHINE, RESEARCHER, HEAT, VOID)
     axes.set_yticks([-lane for lane in range(len(lanes))], lanes)
@@ -223,7 +228,7 @@ def timeline(facts: NightFacts, look: Look) -> Figure:
         (3, "", colours.trouble, (span for span, told in measured if told.invalid is not None)),
     )
     for lane, label, colour, spans in bars:
-        _bars(axes, -lane, list(spans), end - begin, colour, label)
+        _bars(axes, -lane, list(spans), begin, end - begin, colour, label)
     if all(level is None for _, level in heat):
         axes.text(0.01, -2, "not measured", transform=axes.get_yaxis_transform(), va="center", color=colours.muted)
     columns = 2 if look.is_narrow else 4
@@ -231,23 +236,28 @@ def timeline(facts: NightFacts, look: Look) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, height: float, spans: list[Span], whole: float, colour: str, label: str) -> None:
-    """All spans of one kind as one outline: one element of the SVG; each is wide enough to be seen."""
+def _bars(
+    axes: Axes, height: float, spans: Sequence[Span], first: float, whole: float, colour: str, label: str
+) -> None:
+    """All spans of one kind as one outline: one element of the SVG; each is wide enough to be seen.
+
+    `first` is when the picture begins, `whole` how long it is, in seconds.
+    """
     if not spans:
         return
-    least, low = whole / 1200, height - 0.32
-    corners = [
-        corner
-        for span in spans
-        for left, right in [(_day(span.start), _day(max(span.end, span.start + least)))]
-        for corner in [(left, low), (right, low), (right, low + 0.64), (left, low + 0.64), (left, low)]
-    ]
+    starts = np.array([span.start for span in spans])
+    ends = np.maximum([span.end for span in spans], starts + whole / 1200)
+    left, right = (_day(first) + (times - first) / 86400 for times in (starts, ends))
+    low, high = np.full((2, len(spans)), [[height - 0.32], [height + 0.32]])
+    corners = np.stack([left, low, right, low, right, high, left, high, left, low], axis=1).reshape(-1, 2)
     codes = [Outline.MOVETO, Outline.LINETO, Outline.LINETO, Outline.LINETO, Outline.CLOSEPOLY] * len(spans)
-    outline = Outline(corners, codes)
-    axes.add_patch(PathPatch(outline, facecolor=colour, edgecolor="none", label=label or "_"))
+    # Not add_patch: it would look for the limits of thousands of corners, and they are known.
+    bars = PathPatch(Outline(corners, codes), facecolor=colour, edgecolor="none", label=label or "_")
+    axes.add_artist(bars).set_transform(axes.transData)
 
 
 def _day(seconds: float) -> float:
+    """Local time as matplotlib counts it, in days."""
     return date2num(datetime.fromtimestamp(seconds))
 
 
@@ -270,12 +280,12 @@ def svg(chart: Chart, facts: NightFacts, look: Look, name: str) -> str:
 
 def write_png(facts: NightFacts, path: Path) -> None:
     """The staircase as a picture for everywhere else, 1600 pixels wide, with the kept edits' descriptions."""
-    look = Look(800, 450, 10, LIGHT, labelled=True)
+    look = Look(800, 450, 56, 10, LIGHT, labelled=True)
     with _drawing(look), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a description may hold letters that the font lacks
         figure = staircase(facts, look)
         figure.set_facecolor(look.palette.paper)
-        figure.suptitle(_title(facts), x=0.02, ha="left", fontsize=13, parse_math=False)
+        figure.suptitle(_title(facts), x=0.065, y=0.97, ha="left", fontsize=13, parse_math=False)
         figure.savefig(path, format="png", dpi=144, metadata={"Software": None})
 
 
@@ -287,10 +297,21 @@ def _title(facts: NightFacts) -> str:
     return f"{facts.tag}: {first.val.mean:.4f} → {best.val.mean:.4f}, {edits} experiments, {len(facts.keeps)} kept"
 
 
-def _figure(look: Look, count: int) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plots side by side, or below each other where it is narrow."""
-    figure = Figure((look.width / 72, look.height / 72), layout="constrained")
+def _figure(look: Look, count: int, left: float = 52) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plots side by side, or below each other where it is narrow.
+
+    Margins are set by hand: matplotlib's own layout draws everything twice. `left` is room for labels, in points.
+    """
+    figure = Figure((look.width / 72, look.height / 72))
     rows, columns = (count, 1) if look.is_narrow else (1, count)
+    figure.subplots_adjust(
+        left=left / look.width,
+        right=1 - 6 / look.width,
+        bottom=3.9 * look.font / look.height,
+        top=1 - look.headroom / look.height,
+        wspace=0.15,
+        hspace=0.35,
+    )
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 

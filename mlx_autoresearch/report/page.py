@@ -59,6 +59,7 @@ def render(facts: NightFacts) -> str:
     environment.filters |= {
         "line": one_line,
         "block": block,
+        "diff": diff,
         "estimate": estimate,
         "gain": gain_text,
         "clock": clock,
@@ -82,7 +83,7 @@ def render(facts: NightFacts) -> str:
         script_hash=f"sha256-{digest}",
         staircase=_both(charts.staircase, facts, "staircase", 400, 330),
         curves=_both(charts.learning_curves, facts, "curves", 260, 440) if facts.curves else None,
-        timeline=_both(charts.timeline, facts, "timeline", 190, 230) if facts.spans else None,
+        timeline=_both(charts.timeline, facts, "timeline", 190, 240) if facts.spans else None,
     )
 
 
@@ -113,7 +114,7 @@ def _gain(facts: NightFacts, split: str) -> Gain | None:
 def _both(chart: Chart, facts: NightFacts, name: str, height: float, narrow_height: float) -> Markup:
     """A chart for wide and for narrow screens; the style sheet shows one of them. Texts of links are escaped here."""
     wide = charts.svg(chart, facts, Look(760, height), f"{name}-wide")
-    narrow = charts.svg(chart, facts, Look(330, narrow_height), f"{name}-narrow")
+    narrow = charts.svg(chart, facts, Look(330, narrow_height, headroom=34), f"{name}-narrow")
     rows = {row.number: row for row in facts.rows}
 
     def with_label(found: re.Match[str]) -> str:
@@ -129,6 +130,12 @@ def _both(chart: Chart, facts: NightFacts, name: str, height: float, narrow_heig
 def block(text: str) -> str:
     """Text of several lines with every character that doesn't print made visible."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def diff(patch: str) -> Markup:
+    """A patch with its added and removed lines marked."""
+    marks = {"+": Markup("<ins>{}</ins>"), "-": Markup("<del>{}</del>")}
+    return Markup("\n").join(marks.get(line[:1], Markup("{}")).format(block(line)) for line in patch.split("\n"))
 
 
 def estimate(value: Estimate | None) -> str:
