@@ -59,7 +59,7 @@ class Visit:
     def __init__(self, browser: playwright_api.Browser, path: Path, viewport: dict[str, int], **more: str) -> None:
         self.context = browser.new_context(viewport=viewport, **more)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(5000)
+        self.page.set_default_timeout(60_000)  # other programs may take the machine
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
@@ -75,7 +75,7 @@ class Visit:
         """A screenshot, where somebody wants one."""
         folder = os.environ.get("MLX_AUTORESEARCH_SCREENSHOTS")
         if folder:
-            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=full_page)
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=full_page, timeout=0)
 
 
 @pytest.fixture
@@ -95,9 +95,11 @@ def visit(browser: playwright_api.Browser) -> Iterator[type[Visit]]:
 
 def test_300_experiments_are_there_in_under_a_second(visit: type[Visit], night: Path) -> None:
     page = visit(night).page
-    milliseconds = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-    laid_out = "const begin = performance.now(); document.body.offsetHeight; performance.now() - begin"
-    assert 0 < milliseconds + page.evaluate(laid_out) < 1000
+    client = page.context.new_cdp_session(page)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})  # its own time, whatever else the machine does
+    page.reload()
+    metrics = {metric["name"]: metric["value"] for metric in client.send("Performance.getMetrics")["metrics"]}
+    assert 0 < metrics["TaskDuration"] < 1
     assert page.locator("#experiments tbody tr").count() == 301
     assert page.locator(".staircase-wide a").count() == 301
 
@@ -172,18 +174,21 @@ def test_a_running_night_comes_back_as_it_was(visit: type[Visit], night: Path) -
     write_report(root, running=True)
     seen = visit(night)
     page = seen.page
-    page.clock.install()
+    page.add_init_script("window.setInterval = (work) => { window.tick = work; return 1; }")
     page.reload()
     page.locator("#e5 summary").click()
-    page.get_by_label("Verdict").select_option("worse")
-    page.mouse.wheel(0, 1500)
-    with page.expect_navigation():
-        page.clock.run_for(31_000)
+    page.get_by_label("Search").fill("an")
+    page.get_by_role("button", name="Nr").click()
+    page.get_by_role("button", name="Nr").click()
+    page.evaluate("scrollTo(0, 1500)")
+    with page.expect_event("load"):
+        page.evaluate("tick()")
     assert page.locator("#e5 details").get_attribute("open") is not None
-    assert page.get_by_label("Verdict").input_value() == "worse"
-    page.clock.set_system_time(page.evaluate("Date.now()") + 3 * 3600 * 1000)
-    page.locator("#search").focus()  # somebody is typing: no reload
-    page.clock.run_for(31_000)
+    assert page.get_by_label("Search").input_value() == "an" and page.evaluate("scrollY") == 1500
+    assert numbers(page) == sorted(numbers(page), reverse=True)
+
+    page.locator("#search").focus()  # somebody is typing: no reload, or what follows would be lost
+    page.evaluate("const now = Date.now(); Date.now = () => now + 3 * 3600 * 1000; tick()")
     assert "the loop may have ended" in page.locator("#state").inner_text()
     write_report(root, running=False)
 
@@ -221,5 +226,8 @@ def test_a_screen_reader_finds_its_way(visit: type[Visit], night: Path) -> None:
     unnamed = page.locator("section:not([aria-labelledby])").count() + page.locator("a:not([aria-label]):empty").count()
     assert unnamed == 0
     assert page.locator("svg:visible a:not([tabindex])").count() < 40  # not all 300 points are stops of the keyboard
-    snapshot = page.get_by_role("main").aria_snapshot()
-    assert 'columnheader "Bits per byte"' in snapshot and "bits per byte" in snapshot
+    assert 'columnheader "Bits per byte"' in page.locator("#experiments thead").aria_snapshot()
+    assert (
+        f"experiment 0, kept: {page.locator('#e0 summary').inner_text()}"
+        in page.locator(".staircase-wide").aria_snapshot()
+    )

@@ -98,10 +98,10 @@ def staircase(facts: NightFacts, look: Look) -> Figure:
 
 def _score_limits(scored: Sequence[Row], facts: NightFacts) -> tuple[float, float]:
     """The range of scores to draw: from the best to a little above the baseline, whatever the worst edit did."""
-    low = min(row.val.mean - row.val.half_width for row in scored if row.kept)
+    low = min(row.val.mean - row.kept * row.val.half_width for row in scored)
     top = facts.baseline.val.mean + facts.baseline.val.half_width
     span = top - low
-    return low - 0.06 * span, top + 0.5 * span
+    return low - 0.08 * span, top + 0.5 * span
 
 
 def _steps(axes: Axes, facts: NightFacts, last: int, look: Look) -> None:

@@ -10,9 +10,10 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from mlx_autoresearch.files import write_text, written_atomically
@@ -49,27 +50,9 @@ def write_report(root: Path, running: bool) -> None:
 
 def render(facts: NightFacts) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "line": one_line,
-        "block": block,
-        "diff": diff,
-        "estimate": estimate,
-        "gain": gain_text,
-        "clock": clock,
-        "hours": hours,
-        "mega": lambda number: "unknown" if number is None else f"{number / 1e6:,.2f} M",
-        "bytes": lambda number: "unknown" if number is None else f"{number / 2**30:.2f} GiB",
-    }
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    return _template().render(
         facts=facts,
         summary=summary,
         words=summary.WORDS,
@@ -85,6 +68,30 @@ def render(facts: NightFacts) -> str:
         curves=_both(charts.learning_curves, facts, "curves", 260, 440) if facts.curves else None,
         timeline=_both(charts.timeline, facts, "timeline", 190, 240) if facts.spans else None,
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "line": one_line,
+        "block": block,
+        "diff": diff,
+        "estimate": estimate,
+        "gain": gain_text,
+        "signed": signed,
+        "clock": clock,
+        "hours": hours,
+        "mega": lambda number: "unknown" if number is None else f"{number / 1e6:,.2f} M",
+        "bytes": lambda number: "unknown" if number is None else f"{number / 2**30:.2f} GiB",
+    }
+    return environment.get_template("page.html")
 
 
 @dataclass(frozen=True)
@@ -133,9 +140,10 @@ def block(text: str) -> str:
 
 
 def diff(patch: str) -> Markup:
-    """A patch with its added and removed lines marked."""
+    """A patch from its first hunk on, with its added and removed lines marked."""
     marks = {"+": Markup("<ins>{}</ins>"), "-": Markup("<del>{}</del>")}
-    return Markup("\n").join(marks.get(line[:1], Markup("{}")).format(block(line)) for line in patch.split("\n"))
+    hunks = patch[max(0, patch.find("@@")) :].rstrip("\n").split("\n")
+    return Markup("\n").join(marks.get(line[:1], Markup("{}")).format(block(line)) for line in hunks)
 
 
 def estimate(value: Estimate | None) -> str:
@@ -144,8 +152,13 @@ def estimate(value: Estimate | None) -> str:
 
 
 def gain_text(value: Gain | None) -> str:
-    """A gain with its interval, or "unknown"; better is a minus sign, since bits per byte fall."""
-    return "unknown" if value is None else f"{-value.mean:+.4f} ± {value.half_width:.4f}".replace("-", "\u2212")
+    """A gain as the change of the score, with its interval, or "unknown"."""
+    return "unknown" if value is None else f"{signed(-value.mean)} ± {value.half_width:.4f}"
+
+
+def signed(number: float) -> str:
+    """A difference of scores with its sign; a minus is better."""
+    return f"{number:+.4f}".replace("-", "\u2212")
 
 
 def clock(seconds: float) -> str:
