@@ -75,7 +75,7 @@ class Visit:
         """A screenshot, where somebody wants one."""
         folder = os.environ.get("MLX_AUTORESEARCH_SCREENSHOTS")
         if folder:
-            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=full_page, timeout=0)
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=full_page, timeout=120_000)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_hostile_text_is_inert(visit: type[Visit], tmp_path: Path) -> None:
         page.mouse.move(box["x"] + 2, box["y"] + 2)
         assert page.evaluate("window.stolen") is None and seen.width_beyond_the_screen() == 0
         assert HOSTILE[0] in page.locator("#e0 summary").inner_text()
-        seen.picture(f"hostile-{viewport['width']}")
+        seen.picture(f"hostile-{viewport['width']}", full_page=False)
 
 
 def test_without_javascript(browser: playwright_api.Browser, night: Path) -> None:

@@ -91,9 +91,14 @@ def staircase(facts: NightFacts, look: Look) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(5 if look.is_narrow else 10, integer=True))
     _steps(axes, facts, last, look)
     _points(axes, facts.rows, high, look)
-    columns = 3 if look.is_narrow else 6
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
+    _legend(axes, 3 if look.is_narrow else 6)
     return figure
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """A legend above the plot, for what has a label."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
 
 
 def _score_limits(scored: Sequence[Row], facts: NightFacts) -> tuple[float, float]:
@@ -231,8 +236,7 @@ def timeline(facts: NightFacts, look: Look) -> Figure:
         _bars(axes, -lane, list(spans), begin, end - begin, colour, label)
     if all(level is None for _, level in heat):
         axes.text(0.01, -2, "not measured", transform=axes.get_yaxis_transform(), va="center", color=colours.muted)
-    columns = 2 if look.is_narrow else 4
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
+    _legend(axes, 2 if look.is_narrow else 4)
     return figure
 
 

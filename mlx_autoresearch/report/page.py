@@ -21,11 +21,14 @@ from mlx_autoresearch.report import charts, summary
 from mlx_autoresearch.report.charts import Chart, Look
 from mlx_autoresearch.report.gather import Estimate, NightFacts, gather
 from mlx_autoresearch.report.summary import Gain
-from mlx_autoresearch.text import one_line
+from mlx_autoresearch.text import shortened
 
 REPORT_FILE, PICTURE_FILE = "report.html", "progress.png"
 
 FOLDER = Path(__file__).parent
+
+LINE_CHARACTERS = 1000
+"""Longer texts are cut: descriptions and sentences are a line or two, unless somebody means harm."""
 
 PATIENCE_SECONDS = 1800.0
 """A page that claims to be of a running night and is older than this and three runs says that the loop may be dead."""
@@ -80,7 +83,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "line": one_line,
+        "line": lambda text: shortened(text, LINE_CHARACTERS),
         "block": block,
         "diff": diff,
         "estimate": estimate,
@@ -126,7 +129,8 @@ def _both(chart: Chart, facts: NightFacts, name: str, height: float, narrow_heig
 
     def with_label(found: re.Match[str]) -> str:
         row = rows[int(found[1])]
-        words = f"experiment {row.number}, {summary.WORDS[row.status]}: {one_line(row.experiment.proposal.description)}"
+        what = shortened(row.experiment.proposal.description, 200)
+        words = f"experiment {row.number}, {summary.WORDS[row.status]}: {what}"
         # A reader of the page by keyboard or ear gets the steps; all points are in the table.
         hidden = Markup("") if row.kept else Markup(' tabindex="-1" aria-hidden="true"')
         return Markup('<a href="#e{}" aria-label="{}"{}>').format(row.number, words, hidden)
