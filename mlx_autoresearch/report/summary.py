@@ -55,7 +55,8 @@ def headline(facts: NightFacts) -> str:
     changes = f"{len(facts.keeps)} kept change{'s' if len(facts.keeps) > 1 else ''}"
     if won is None or won.mean <= 0:
         return f"After {changes} the model is, measured by all its runs, no better than the unchanged file."
-    return f"After {changes} the model needs {won.percent:.1f} % fewer bits for the same text."
+    doubt = "" if won.is_certain else ", which may still be chance"
+    return f"After {changes} the model needs {won.percent:.1f} % fewer bits for the same text{doubt}."
 
 
 @dataclass(frozen=True)
