@@ -22,6 +22,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
@@ -116,20 +117,21 @@ def _steps(axes: Axes, facts: NightFacts, last: int, look: Look) -> None:
     axes.step([*numbers, last + 0.5], [*values, values[-1]], where="post", color=look.palette.accent, linewidth=1.4)
     if look.labelled:
         for row in kept[1:][-LABELLED_KEEPS:]:
-            early = row.number < 0.4 * last  # there is room on the right
-            axes.annotate(
+            early = row.number < 0.6 * last  # there is room above the line, on the right
+            label = axes.annotate(
                 f"{row.number}: {shortened(row.experiment.proposal.description, 44)}",
                 (row.number, row.val.mean),
-                xytext=(6, 8) if early else (-6, -6),
+                xytext=(6, 8) if early else (-6, -4),
                 textcoords="offset points",
                 ha="left" if early else "right",
                 va="bottom" if early else "top",
-                rotation=25,
+                rotation=25 if early else 0,
                 rotation_mode="anchor",
-                color=look.palette.muted,
                 fontsize=8,
                 parse_math=False,
+                zorder=4,
             )
+            label.set_path_effects([withStroke(linewidth=2.5, foreground=look.palette.paper)])
 
 
 def _points(axes: Axes, rows: Sequence[Row], high: float, look: Look) -> None:
