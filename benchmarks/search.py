@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.picture import figure_class
 from mlx_autoresearch import machine
 from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
 from mlx_autoresearch.agents.refusal import refusal
@@ -257,12 +256,10 @@ def summary(nights: list[Night], experiments: int) -> dict:
 
 
 def draw(results: dict, path: Path) -> None:
-    """Best-so-far curves as a picture: every night thin, the mean of an agent's nights thick.
+    """Best-so-far curves as a picture: every night thin, the mean of an agent's nights thick."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        AutoresearchError: matplotlib is not installed.
-    """
-    figure = figure_class()(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for name, colour in (("search", "tab:blue"), ("random", "tab:orange")):
         curves = [night["best_so_far"] for night in results["nights"] if night["agent"] == name]

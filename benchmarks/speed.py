@@ -43,7 +43,6 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.interleaved import Measurement, Plan, Spread, Variant, measure, ratios, spread
-from benchmarks.picture import figure_class
 from benchmarks.training_file import edited
 from mlx_autoresearch import machine
 from mlx_autoresearch.blas import free_cores
@@ -501,18 +500,16 @@ COLOURS = {OURS: "#1f6fb4", "plain MLX": "#9ecae9", "PyTorch eager": "#f7b267", 
 
 
 def draw(run: Mapping[str, Any], path: Path) -> None:
-    """Training speed and achieved FLOP/s of every size, a column of panels a context.
+    """Training speed and achieved FLOP/s of every size, a column of panels a context."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        AutoresearchError: matplotlib is not installed.
-    """
     contexts = sorted({c["context"] for c in run["configurations"]})
     panels = (
         ("training_tokens_per_second", "training, tokens/s"),
         ("evaluation_tokens_per_second", "evaluation, tokens/s"),
         ("achieved_gflops", "training, GFLOP/s"),
     )
-    figure = figure_class()(figsize=(2.2 + 4.2 * len(contexts), 9), layout="constrained")
+    figure = Figure(figsize=(2.2 + 4.2 * len(contexts), 9), layout="constrained")
     grid = figure.subplots(len(panels), len(contexts), squeeze=False)
     for column, context in enumerate(contexts):
         members = [c for c in run["configurations"] if c["context"] == context]

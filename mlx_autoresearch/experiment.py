@@ -20,7 +20,7 @@ import numpy as np
 
 from mlx_autoresearch import blas
 from mlx_autoresearch.curve import CURVE_FILE, last_point
-from mlx_autoresearch.dataset import open_dataset
+from mlx_autoresearch.dataset import MANIFEST, open_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import LOG_FILE, SETTINGS_FILE, clear_up
 from mlx_autoresearch.failures import CLASS_OF_STOP, last_line, read_outcome, signal_name
@@ -75,7 +75,7 @@ class Progress:
     """What a run is doing, for the person who watches.
 
     Attributes:
-        stage: "smoke", "train" or "score".
+        stage: "smoke", "train", "score" or "sample".
         seconds: time in this stage.
         budget_seconds: training budget.
         point: the newest line of the learning curve, empty before the first.
@@ -214,6 +214,17 @@ class Laboratory:
                 return read_answer(work, len(rows[vocab_size]), vocab_size, asked is not None)
             except (OSError, ValueError) as error:
                 raise RefusedError(f"the scorer left no answer: {error}") from None
+
+    def read_model(self, target: list[str], folder: Path, log: Path, seconds: float) -> Outcome:
+        """Run `target` of ours (as for `launch_command`), which reads the model in `folder`, where scoring runs.
+
+        It sees the tokenizers, but no text of the dataset.
+        """
+        with passing_folder((folder / "reading").absolute()) as work:
+            policy = scoring_policy(folder.absolute(), work, self.limits)
+            tokenizers = (self.dataset.absolute() / MANIFEST, self.dataset.absolute() / "tokenizers")
+            policy = replace(policy, readable=(*policy.readable, *tokenizers))
+            return self._run(target, policy, log, seconds, self._ticker("sample", folder))
 
     def _scoring_limit(self) -> float:
         return max(MINIMUM_SCORE_SECONDS, self.budget_seconds)

@@ -34,6 +34,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from difflib import unified_diff
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, get_type_hints
@@ -562,7 +563,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _build(kind: type[Record], value: dict[str, Any], path: Path) -> Record:
     """A record from its JSON, with every field of its type and every number finite."""
-    hints = get_type_hints(kind)
+    hints = _field_types(kind)
     for name, entry in value.items():
         hint = hints.get(name)
         whole_for_float = isinstance(entry, int) and hint is not None and isinstance(1.0, hint)
@@ -572,6 +573,11 @@ def _build(kind: type[Record], value: dict[str, Any], path: Path) -> Record:
         return kind(**value)
     except TypeError as error:
         raise _DamagedFileError(f"{path} is damaged ({error})") from None
+
+
+@cache
+def _field_types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)  # slow, and asked for every file of a night
 
 
 def _read_proposal(folder: Path, source: str) -> tuple[Proposal, str]:

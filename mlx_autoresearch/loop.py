@@ -49,6 +49,7 @@ from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
@@ -385,6 +386,7 @@ class Loop:
             vocab_size = next(run.vocab_size for run in incumbent.runs if run.failure is None)
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
+        update_report(self.night, self.laboratory, self.terminal.say)
 
     def _commit_keeps(self) -> None:
         """Commit the keeps since the last one that is committed, in their order: git may have refused one before."""
@@ -595,7 +597,7 @@ def start_thinking(researcher: Researcher, queue_folder: Path) -> DirectThinking
 
 def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
-    lines = [f"Results: {night.root / 'results.tsv'}; every experiment: {night.root / 'experiments'}"]
+    lines = [f"The night as a page: {night.root / 'report.html'}; as a table: {night.root / 'results.tsv'}"]
     if night.incumbent() is not None:
         gain = verdict.claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
         lines.append(f"Claimed: better than the baseline by {gain:.4f} bits per byte, luck taken off.")
@@ -731,6 +733,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
         finally:
             thinking.close()
             if night.experiments:
+                rewrite_report(root, running=False, say=terminal.say)
                 terminal.table(night)
                 if ledger.total.tokens:
                     terminal.say(f"Language models so far: {cost_text(ledger.total)}")

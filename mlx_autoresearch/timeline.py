@@ -48,6 +48,6 @@ def read_spans(path: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             spans.append({**entry, "start": float(entry["start"]), "end": float(entry["end"])})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return spans

@@ -246,6 +246,8 @@ def _make_up_the_world(project: Path) -> None:
         (loop, "choose", lambda: Choice(NO_SANDBOX, ("none is needed",), "nothing to do")),
         (loop, "make_agent", lambda name, options: Script()),
         (loop, "Laboratory", lambda *_: MadeUpLaboratory()),
+        (loop, "update_report", lambda *_: None),  # files that are written anew each time and decide nothing
+        (loop, "rewrite_report", lambda *_, **__: None),
         (machine_watch, "run_probe", lambda: None),
         (conditions_meter, "read_counters", lambda: None),
         (machine, "identity", lambda: "a machine"),

@@ -142,6 +142,7 @@ def small_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(briefings, "PROJECT", project)
     monkeypatch.setattr(machine_watch, "run_probe", lambda: None)
     monkeypatch.setattr(conditions_meter, "read_counters", lambda: None)  # other tests may keep the machine busy
+    monkeypatch.setattr(loop_module, "update_report", lambda *_: None)  # it has tests of its own, and takes its time
 
 
 def statuses(loop: Loop) -> list[str]:

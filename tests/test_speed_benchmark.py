@@ -434,7 +434,6 @@ def test_no_dataset_is_a_sentence_in_the_results(tmp_path: Path, monkeypatch: py
 
 
 def test_picture_is_drawn_with_rows_missing(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     three = {"median": 2.0, "low": 1.0, "high": 3.0}
     row = {"variant": "train_mlx.py", "training_tokens_per_second": three, "achieved_gflops": three}
     members = [{"size": "1M", "context": c, "rows": [row, {"variant": "plain MLX"}]} for c in (256, 512)]

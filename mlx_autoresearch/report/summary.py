@@ -1,0 +1,219 @@
+"""What a person wants to know first, worked out from a night's facts: gain, time, what worked, how sure we are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlx_autoresearch import verdict
+from mlx_autoresearch.noise import Noise
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
+from mlx_autoresearch.report.gather import RUNNING, Estimate, NightFacts, Row, Span
+from mlx_autoresearch.sandbox import NOTHING
+
+STOPPED_SECONDS = 900.0
+"""A gap in the timeline longer than this means that no loop was at work."""
+
+WORDS = {KEEP: "kept", DISCARD: "worse", INCONCLUSIVE: "in doubt", CRASH: "no score", RUNNING: "running"}
+"""Statuses in a person's words."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many bits per byte the best is better than the baseline, with the half-width of the 95 % interval."""
+
+    mean: float
+    half_width: float
+    percent: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the whole interval is above zero."""
+        return self.mean > self.half_width
+
+
+def gain(first: Estimate | None, best: Estimate | None, noise: Noise) -> Gain | None:
+    """The gain from `first` to `best`; None where either is unknown."""
+    if first is None or best is None:
+        return None
+    half_width = noise.half_width(1) * math.sqrt(1 / first.runs + 1 / best.runs)
+    difference = first.mean - best.mean
+    return Gain(difference, half_width, 100 * difference / first.mean)
+
+
+def headline(facts: NightFacts) -> str:
+    """The night in one sentence."""
+    first, best = facts.baseline, facts.best
+    if first is None or first.val is None:
+        failed = [row for row in facts.rows if row.number == 0 and row.status == CRASH]
+        return "The unchanged file failed." if failed else "The unchanged file is being measured."
+    if not facts.keeps:
+        return "Nothing is better than the unchanged file by more than this machine's noise so far."
+    won = gain(first.val, best.val, facts.noise)
+    changes = f"{len(facts.keeps)} kept change{'s' if len(facts.keeps) > 1 else ''}"
+    if won is None or won.mean <= 0:
+        return f"After {changes} the model is, measured by all its runs, no better than the unchanged file."
+    doubt = "" if won.is_certain else ", which may still be chance"
+    return f"After {changes} the model needs {won.percent:.1f} % fewer bits for the same text{doubt}."
+
+
+@dataclass(frozen=True)
+class TimeShare:
+    """Seconds that went into something, and their share of the time in which the loop was at work."""
+
+    what: str
+    seconds: float
+    share: float
+
+
+def at_work_and_stopped(facts: NightFacts) -> tuple[float, float] | None:
+    """Seconds in which a loop was at work, and seconds between in which none was; None before anything happened."""
+    if not facts.spans:
+        return None
+    reached, stopped = facts.spans[0].start, 0.0
+    for span in facts.spans:
+        if span.start - reached > STOPPED_SECONDS:
+            stopped += span.start - reached
+        reached = max(reached, span.end)
+    return reached - facts.spans[0].start - stopped, stopped
+
+
+def time_shares(facts: NightFacts) -> list[TimeShare]:
+    """What the machine's time went into, the largest first; waiting is what nothing else accounts for."""
+    times = at_work_and_stopped(facts)
+    if times is None or times[0] <= 0:
+        return []
+    seconds: Counter[str] = Counter()
+    for span in facts.spans:
+        if span.what != "thinking":
+            seconds[span.what] += span.end - span.start
+    seconds["waiting, and the loop's own work"] = max(0.0, times[0] - sum(seconds.values()))
+    return [TimeShare(what, spent, spent / times[0]) for what, spent in seconds.most_common()]
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A time in which the researcher gave no usable answer: seconds since 1970, what came instead, how often."""
+
+    start: float
+    end: float
+    outcome: str
+    attempts: int
+
+
+def outages(facts: NightFacts) -> list[Outage]:
+    """Times without a usable answer, from the first failure to the next proposal; "closed" is the loop's own end."""
+    found: list[Outage] = []
+    failing: list[Span] = []
+    for span in [span for span in facts.spans if span.what == "thinking" and span.outcome != "closed"]:
+        if span.outcome in ("proposal", ""):
+            found += _outage(failing, span.start)
+            failing = []
+        else:
+            failing.append(span)
+    return found + _outage(failing, failing[-1].end if failing else 0.0)
+
+
+def _outage(failing: list[Span], end: float) -> list[Outage]:
+    if not failing:
+        return []
+    outcomes = ", ".join(dict.fromkeys(span.outcome for span in failing))
+    return [Outage(failing[0].start, max(end, failing[-1].end), outcomes, len(failing))]
+
+
+@dataclass(frozen=True)
+class AreaResult:
+    """What came of the edits of one area: numbers of edits by outcome, and the edit that gained most."""
+
+    area: str
+    tried: int
+    kept: int
+    in_doubt: int
+    worse: int
+    without_score: int
+    best: Row | None
+
+
+def results_by_area(rows: list[Row]) -> list[AreaResult]:
+    """Decided edits by area, the most tried first; one that touches two areas counts in both."""
+    edits = [row for row in rows if row.number > 0 and row.status != RUNNING]
+    areas = Counter(area for row in edits for area in row.areas)
+    return [_area_result(area, [row for row in edits if area in row.areas]) for area, _ in areas.most_common()]
+
+
+def _area_result(area: str, rows: list[Row]) -> AreaResult:
+    counts = Counter(row.status for row in rows)
+    compared = [row for row in rows if row.gain is not None and row.gain > 0]
+    best = max(compared, key=lambda row: (row.kept, row.gain), default=None)
+    outcomes = (counts[KEEP], counts[INCONCLUSIVE], counts[DISCARD], counts[CRASH])
+    return AreaResult(area, len(rows), *outcomes, best)
+
+
+def how_sure(facts: NightFacts) -> Iterator[tuple[str, str]]:
+    """Terms and sentences about what the numbers rest on."""
+    decided = [row for row in facts.rows if row.status != RUNNING and row.val is not None]
+    repeated = [row for row in decided if row.val.runs > 1]
+    yield (
+        "Noise",
+        f"Runs of one file with different seeds scatter by {facts.noise.deviation:.4f} bits per byte (standard "
+        f"deviation, pooled over all repeated runs, {facts.noise.degrees:g} degrees of freedom). "
+        "Every ± on this page is a 95 % interval that follows from it.",
+    )
+    yield "Repeats", f"{len(repeated)} of {len(decided)} scored experiments were run more than once{_best_runs(facts)}."
+    yield (
+        "Rule",
+        f"A change is kept when its chance of being better is at least {verdict.KEEP_PROBABILITY:.0%}. Among many "
+        "tries the best one is partly luck: that is what the test text is for, which decides nothing.",
+    )
+    tested = [row for row in facts.keeps if row.test is not None]
+    yield (
+        "Checks",
+        "Every score was checked for models that look ahead, at other rows, or answer differently when asked again. "
+        f"{len(tested)} of {len(facts.keeps)} kept models were also checked at every position and scored on test text.",
+    )
+    yield "Sandbox", _sandbox(facts)
+    yield "Conditions", _conditions(facts)
+    if facts.damage:
+        yield "Damage", " ".join(f"{sentence}." for sentence in facts.damage)
+
+
+def _best_runs(facts: NightFacts) -> str:
+    if facts.baseline is None or facts.baseline.val is None or facts.best.val is None:
+        return ""
+    return f"; the baseline has {facts.baseline.val.runs} runs, the best {facts.best.val.runs}"
+
+
+def _sandbox(facts: NightFacts) -> str:
+    names = Counter(run.sandbox for run in facts.runs)
+    if not names:
+        return "Unknown: no run is finished."
+    parts = [
+        f"{count} run{'s' if count > 1 else ''} "
+        + ("with no record of it" if name is None else "WITHOUT a sandbox" if name == NOTHING else f"in {name}")
+        for name, count in names.most_common()
+    ]
+    return ", ".join(parts) + "."
+
+
+def _conditions(facts: NightFacts) -> str:
+    told = facts.conditions
+    if not told:
+        return "Heat, power and other programs were not measured."
+    reasons = Counter(entry.invalid for entry in told if entry.invalid is not None)
+    if reasons:
+        why = "; ".join(f"{count} times {reason}" for reason, count in reasons.most_common(5))
+        parts = [f"{reasons.total()} of {len(told)} measured runs did not count ({why})"]
+    else:
+        parts = [f"All {len(told)} measured runs count"]
+    for count, words in (
+        (sum((entry.hottest or entry.thermal_level or 0) > 0 for entry in told), "were hot"),
+        (sum(entry.on_ac_power is False for entry in told), "ran on battery"),
+        (sum(entry.low_power_mode is True for entry in told), "in low-power mode"),
+        (sum(bool(entry.swapped_out_bytes) for entry in told), "with memory swapped out"),
+    ):
+        parts += [f"{count} {words}"] if count else []
+    busy = [entry.other_cores for entry in told if entry.other_cores is not None]
+    parts += [f"other programs used {max(busy):.1f} cores at most"] if busy else []
+    return ", ".join(parts) + "."
