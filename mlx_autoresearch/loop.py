@@ -44,6 +44,7 @@ from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerpri
 from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.merge import three_way_merge
+from mlx_autoresearch.night_clock import NightClock
 from mlx_autoresearch.paths import PROJECT, data_root, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
@@ -111,6 +112,7 @@ class Loop:
     machine_class: int
     fixed_files: FixedFiles
     machine_watch: MachineWatch
+    clock: NightClock
     prior_noise: noise.Noise = noise.PRIOR_NOISE
 
     def run(self) -> None:
@@ -135,7 +137,7 @@ class Loop:
 
     def _incumbent_is_due(self) -> bool:
         times = [run.when for experiment in self.night.experiments for run in experiment.measurements if run.when]
-        return verdict.is_due(self.night.incumbent().measurements, time.time(), min(times, default=0.0))
+        return verdict.is_due(self.night.incumbent().measurements, self.clock.now(), min(times, default=0.0))
 
     def _finished(self) -> bool:
         enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
@@ -316,7 +318,7 @@ class Loop:
         if number == 1 and (incumbent := self.night.incumbent()) is not None:
             watch = self._curves().watch(experiment, incumbent, folder / "curve.jsonl")
             laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
-        started = time.time()
+        started = self.clock.now()
         with self._stage(experiment, f"run {number}"), ConditionsMeter(speed) as meter:
             result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
         reason = self.machine_watch.why_invalid(experiment.number, number, meter.conditions, result)
@@ -721,6 +723,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             machine_class=machine.machine_class(),
             fixed_files=fixed_files,
             machine_watch=MachineWatch(ConditionsLog.open(root / CONDITIONS_FILE), arguments.budget, terminal.say),
+            clock=NightClock.after(night),
             prior_noise=noise.earlier_noise(runs_root(), identity, without=root),
         )
         try:

@@ -63,7 +63,8 @@ class RunResult:
         data_wait_share: share of the training time spent waiting for data, 0 to 1.
         sandbox: name of the sandbox that it ran in, "none" for the person's own rights; None when not recorded.
         threads: threads that the BLAS was given; None where it chooses itself, and where that was not recorded.
-        started: when it began, in seconds since 1970; None when not recorded. Only order and distance matter.
+        started: when it began, in seconds since 1970 on the night's clock; None when not recorded. Only order and
+            distance matter.
     """
 
     seed: int

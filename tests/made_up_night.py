@@ -23,6 +23,7 @@ from mlx_autoresearch import briefings, conditions_meter, loop, machine, machine
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
+from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.records import Proposal, RunResult
 from mlx_autoresearch.sandbox import NO_SANDBOX
@@ -54,8 +55,8 @@ def main():
 run(main)
 """
 
-EDITS = ("FIRST 0.2", "SECOND 0.9", "THIRD 0.495", "fails in smoke", "fails in training", "FOURTH 0.05")
-"""A keep, a discard, one whose gain is within the noise, two failures, and a keep again: in whatever order they are
+EDITS = ("FIRST 0.2", "SECOND 0.9", "THIRD 0.51", "fails in smoke", "fails in training", "FOURTH 0.05")
+"""A keep, a discard, one that is lucky once, two failures, and a keep again: in whatever order they are
 thought of, they come to the same files."""
 
 STATUSES = ("keep", "keep", "discard", "inconclusive", "crash", "crash", "keep")
@@ -102,7 +103,10 @@ class MadeUpLaboratory:
             return RunResult(seed, failure="nan", reason="the loss is nan")
         for name in ("model.mlxfn", "model.safetensors"):
             (folder / name).write_text(f"{name} of {training_file.parent.name}, seed {seed}")
-        bpb = 1 + sum(abs(knob.value - 0.05) for knob in read_knobs(source, 0).values()) + 0.0001 * (seed % 3)
+        knobs = read_knobs(source, 0)
+        bpb = 1 + sum(abs(knob.value - 0.05) for knob in knobs.values()) + 0.0001 * (seed % 3)
+        if seed == 1 and knobs["THIRD"].value == 0.51:
+            bpb -= 0.02
         test_bpb = bpb + 0.01 if "test" in splits else None
         return RunResult(seed, val_bpb=round(bpb, 6), test_bpb=test_bpb, tokens=10, steps=1, vocab_size=1024)
 
@@ -246,6 +250,8 @@ def _make_up_the_world(project: Path) -> None:
         (loop, "choose", lambda: Choice(NO_SANDBOX, ("none is needed",), "nothing to do")),
         (loop, "make_agent", lambda name, options: Script()),
         (loop, "Laboratory", lambda *_: MadeUpLaboratory()),
+        (loop, "FixedFiles", SimpleNamespace(of=lambda *_: FixedFiles(project, {}, project, {}, ""))),
+        (loop, "NightClock", SimpleNamespace(after=lambda night: SimpleNamespace(now=lambda: 1_795_557_600.0))),
         (loop, "update_report", lambda *_: None),  # files that are written anew each time and decide nothing
         (loop, "rewrite_report", lambda *_, **__: None),
         (machine_watch, "run_probe", lambda: None),

@@ -30,6 +30,7 @@ from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
 from mlx_autoresearch.loop import Limits, Loop, choose_tag
 from mlx_autoresearch.machine_watch import MachineWatch
+from mlx_autoresearch.night_clock import NightClock
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, STOPPED_EARLY, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
@@ -129,6 +130,7 @@ def make_loop(
         machine_class=0,
         fixed_files=FixedFiles(root, {}, root, {}, ""),
         machine_watch=MachineWatch(ConditionsLog.open(root / "conditions.jsonl"), 300.0, terminal.say),
+        clock=NightClock(0.0),
     )
 
 

@@ -250,5 +250,5 @@ def test_a_run_that_slept_is_void_and_repeated(project: Path, wanted: dict[str, 
         machine.elapsed_seconds = lambda: real() + slept[0]
         loop.Laboratory = lambda *_: MadeUpLaboratory(nap)
 
-    assert go_on(project, sleepy).count("The machine slept for 600 s") == 3
+    assert go_on(project, sleepy).count("the machine slept for 600 s") == 3
     assert faults_of(project, wanted) == []
