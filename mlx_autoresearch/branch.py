@@ -250,7 +250,14 @@ class ImprovementBranch:
     def _is_stored(self, file: Path) -> bool:
         """Whether git holds the content of a file of the worktree, as it is or as its line-end rules store it."""
         blobs = [self._in_worktree("hash-object", *rules, "--", str(file)) for rules in (["--no-filters"], [])]
-        return any(blob and self._in_worktree("cat-file", "-e", blob) is not None for blob in blobs)
+        stored = any(blob and self._in_worktree("cat-file", "-e", blob) is not None for blob in blobs)
+        return stored or self._is_torn(file)
+
+    def _is_torn(self, file: Path) -> bool:
+        """Whether a file of the worktree is the beginning of what is committed: a checkout was killed in its write."""
+        committed = self._in_worktree("cat-file", "blob", f"{self.reference}:{self.path}")
+        written = file.read_bytes().decode("utf-8", "ignore").strip()  # as `_git` strips what it returns
+        return committed is not None and committed.startswith(written)
 
     def _in_worktree(self, *arguments: str) -> str | None:
         """What git prints in the worktree, None when it fails.

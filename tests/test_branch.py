@@ -467,6 +467,14 @@ def test_a_kill_early_in_worktree_add(project: Path, made: list[str], again: boo
     assert git(place(project), "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("written", ["", "DEPTH = 1\nWI"])
+def test_a_kill_in_the_middle_of_a_checkout(project: Path, written: str) -> None:
+    branch = opened(project)
+    keep(branch, 1, "DEPTH = 1\nWIDTH = 2\n")
+    (branch.folder / "train_mlx.py").write_text(written)
+    assert (opened(project).folder / "train_mlx.py").read_text() == "DEPTH = 1\nWIDTH = 2\n"
+
+
 def test_a_kill_between_commit_and_worktree(project: Path) -> None:
     branch = opened(project)
     sha = keep(branch, 1)
