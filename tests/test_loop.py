@@ -524,6 +524,9 @@ def test_real_loop_survives_kill_9_in_training(tmp_path: Path, dataset: Dataset)
     assert all(experiment.verdict is not None for experiment in night.experiments)
     assert night.experiments[0].commit is not None
     assert len((project / "runs" / "t" / "results.tsv").read_text().splitlines()) == 4
+    page = (project / "runs" / "t" / "report.html").read_text()
+    assert 'data-running="no"' in page and "Before and after" in page and "Note: the report" not in output
+    assert (project / "runs" / "t" / "samples.json").exists() and "no new samples" not in output
     log = ["git", "-C", str(project), "log", "--format=%s", "autoresearch/t"]
     keeps = sum(experiment.kept for experiment in night.experiments[1:])
     assert len(subprocess.run(log, capture_output=True, text=True).stdout.splitlines()) == 1 + keeps

@@ -287,8 +287,7 @@ def svg(chart: Chart, facts: NightFacts, look: Look, name: str) -> str:
 def write_png(facts: NightFacts, path: Path) -> None:
     """The staircase as a picture for everywhere else, 1600 pixels wide, with the kept edits' descriptions."""
     look = Look(800, 450, 56, 10, LIGHT, labelled=True)
-    with _drawing(look), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a description may hold letters that the font lacks
+    with _drawing(look):
         figure = staircase(facts, look)
         figure.set_facecolor(look.palette.paper)
         figure.suptitle(_title(facts), x=0.065, y=0.97, ha="left", fontsize=13, parse_math=False)
@@ -325,7 +324,9 @@ def _figure(look: Look, count: int, left: float = 52) -> tuple[Figure, list[Axes
 def _drawing(look: Look) -> Iterator[None]:
     """matplotlib's own defaults, whatever the person has configured, and ours on top of them."""
     colours = look.palette
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A letter that the font lacks, a short time axis: nothing that a person at the terminal could act on.
+        warnings.simplefilter("ignore")
         matplotlib.rcdefaults()
         matplotlib.rcParams |= {
             "font.size": look.font,
