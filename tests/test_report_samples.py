@@ -78,6 +78,7 @@ def test_a_text_without_end_is_bounded(dataset: Dataset) -> None:
     endless = 10 * successor_table({token(ord("a")): token(ord("a"))})
     texts = continue_all(lambda rows: endless[rows], dataset.tokenizer(256), ["a", "a" * 100])
     assert texts == ["a" * LENGTH] * 2
+    assert continue_all(lambda rows: endless[rows], dataset.tokenizer(256), ["a", "b"], seconds=0) == ["", ""]
 
 
 def test_openings_are_first_words_of_test_documents(dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,7 +32,10 @@ SAMPLES_FILE, LOG_FILE = "samples.json", "samples.log"
 
 PROMPTS, PROMPT_WORDS, PROMPT_BYTES = 4, 8, 120
 LENGTH = 60
-"""Tokens that are added to every prompt: a few sentences, and a few seconds of a slow machine."""
+"""Tokens that are added to every prompt: a few sentences."""
+
+WRITING_SECONDS = 10.0
+"""A machine that has not written so many by then shows less: a token takes a GPU milliseconds, a slow CPU 0.3 s."""
 
 TEMPERATURE, TOP_P, SEED = 0.7, 0.95, 0
 SECONDS = 120.0
@@ -114,7 +118,9 @@ def openings(dataset: Dataset) -> list[str]:
     return [prompt for prompt in prompts if prompt][:PROMPTS]
 
 
-def continue_all(graph, tokenizer, prompts: Sequence[str], length: int = LENGTH) -> list[str]:
+def continue_all(
+    graph, tokenizer, prompts: Sequence[str], length: int = LENGTH, seconds: float = WRITING_SECONDS
+) -> list[str]:
     """What a model adds to each of at most SCORE_ROWS prompts, all in one batch.
 
     Args:
@@ -122,6 +128,7 @@ def continue_all(graph, tokenizer, prompts: Sequence[str], length: int = LENGTH)
         tokenizer: the model's tokenizer.
         prompts: texts to continue.
         length: most tokens to add to each; a text ends earlier where the model ends it or the row is full.
+        seconds: time after which no further token is added.
     """
     import mlx.core as mx
     import numpy as np
@@ -139,7 +146,8 @@ def continue_all(graph, tokenizer, prompts: Sequence[str], length: int = LENGTH)
         rows[row, 1 : 1 + len(ids)] = ids  # after the separator that begins every text
         ends.append(1 + len(ids))
     starts, writing = list(ends), set(range(len(prompts)))
-    while writing:
+    stop = time.monotonic() + seconds
+    while writing and time.monotonic() < stop:
         newest = graph(mx.array(rows))[mx.arange(len(ends)), mx.array(ends) - 1]
         logits = np.array(newest.astype(mx.float32), dtype=np.float64)
         for row in sorted(writing):
