@@ -30,7 +30,6 @@ from benchmarks.nights import (
     other_worlds,
     sleep_through,
 )
-from benchmarks.picture import figure_class
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import write_json
 from mlx_autoresearch.paths import PROJECT
@@ -123,12 +122,10 @@ def _row(name: str, rule: dict[str, float]) -> str:
 
 
 def draw(results: dict, path: Path) -> None:
-    """Three panels: true improvement over the night for each noise, false keeps, and what is claimed beyond the truth.
+    """Panels: true improvement over the night for each noise, false keeps, claims beyond the truth, edits decided."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        AutoresearchError: matplotlib is not installed.
-    """
-    figure = figure_class()(figsize=(13, 7.5), layout="constrained")
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
     axes = figure.subplots(2, 3)
     names = [name for name in STRATEGIES if name != "ours, first night"]
     for axis, entry in zip(axes[0], results["noises"], strict=True):
