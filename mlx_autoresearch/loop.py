@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,16 +26,16 @@ from pathlib import Path
 from types import FrameType
 
 from mlx_autoresearch import launch_agent, machine, noise, verdict
-from mlx_autoresearch.agents import AGENTS, Agent, AgentOptions, choose_agent, make_agent
+from mlx_autoresearch.agents import Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
-from mlx_autoresearch.branch import ImprovementBranch, check_tag
+from mlx_autoresearch.arguments import build_parser
+from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
 from mlx_autoresearch.conditions_meter import ConditionsMeter
-from mlx_autoresearch.corpus import open_source
 from mlx_autoresearch.curves import Curves
-from mlx_autoresearch.dataset import Dataset, open_dataset, prepare_dataset
+from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
@@ -45,7 +45,8 @@ from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
 from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.night_clock import NightClock
-from mlx_autoresearch.paths import PROJECT, data_root, runs_root
+from mlx_autoresearch.opening import choose_tag, night_so_far, open_or_make_dataset
+from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict
@@ -53,7 +54,7 @@ from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
-from mlx_autoresearch.settings import CONTEXT, DEFAULT_BUDGET_SECONDS
+from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cost_text, known_prices
 from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
@@ -434,141 +435,6 @@ def commit_message(experiment: Experiment, identity: RunIdentity) -> tuple[str, 
     return experiment.source, experiment.proposal.description, "\n".join(lines)
 
 
-def open_or_make_dataset(name: str | None, terminal: Terminal) -> Dataset:
-    """The dataset of this name, or the one prepared last; where nothing is prepared, the built-in stories are made.
-
-    Raises:
-        AutoresearchError: a dataset was named that is not prepared.
-    """
-    if name is None and not (data_root() / "current").exists():
-        terminal.say(
-            "No dataset is prepared: making the built-in stories, which needs no network. "
-            "For TinyStories stop this, run `python prepare.py`, and start again."
-        )
-        return prepare_dataset(open_source("stories"))
-    return open_dataset(name)
-
-
-def newest_tag(identity: RunIdentity) -> str | None:
-    """The tag last worked on with this very dataset, budget and machine, if there is one."""
-    tags = []
-    for path in runs_root().glob("*/identity.json"):
-        try:
-            if Night.read(path.parent).identity == identity:
-                results = path.parent / "results.tsv"
-                tags.append(((results if results.exists() else path).stat().st_mtime, path.parent.name))
-        except AutoresearchError:
-            continue  # somebody else's trouble: it is reported when that tag is asked for
-    return max(tags)[1] if tags else None
-
-
-def choose_tag(tag: str | None, identity: RunIdentity, terminal: Terminal) -> str:
-    """The tag asked for, else the newest night that this run can go on with, else today's date.
-
-    Raises:
-        AutoresearchError: the tag asked for can't be the name of a branch.
-    """
-    if tag is not None:
-        check_tag(tag)
-        return tag
-    known = newest_tag(identity)
-    if known is not None:
-        terminal.say(f"Going on with tag {known}; start a new one with --tag NAME.")
-        return known
-    today = time.strftime("%b%d").lower()
-    names = (today if count == 1 else f"{today}-{count}" for count in range(1, 1000))
-    return next(name for name in names if not (runs_root() / name).exists())
-
-
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
-
-DESCRIPTION = """\
-Improve train_mlx.py through the night: an agent edits it, every edit trains for the same time on
-this machine, what scores really better is kept. Without limits it goes on until Ctrl-C; started
-again, it goes on where it stopped."""
-
-EXAMPLES = """\
-with a key              export ANTHROPIC_API_KEY=...    then no option is needed; --max-usd 10 sets a limit
-with a subscription     --agent claude    or    --agent codex
-with only this Mac      --agent local     (a quantised coder model, downloaded once)
-with a local server     --agent chat --base-url http://127.0.0.1:11434/v1 --model qwen3-coder
-with nothing at all     --agent search    (no network, no key)
-with your own program   --agent command --command "my-agent --quiet"
-
-Put your own ideas for the researcher into ideas.md beside program.md."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mlx_autoresearch.loop",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--tag", help="name of the night; a known one is resumed (default: the newest that fits, or today)"
-    )
-    parser.add_argument("--dataset", help="name or folder of a prepared dataset (default: the one prepared last)")
-    parser.add_argument(
-        "--experiments", type=positive(int), metavar="N", help="stop when the tag holds N decided edits"
-    )
-    parser.add_argument("--hours", type=positive(float), metavar="H", help="start no experiment after H hours")
-    parser.add_argument(
-        "--budget",
-        type=positive(float),
-        metavar="SECONDS",
-        default=DEFAULT_BUDGET_SECONDS,
-        help="training time of a run; other than 300 is for practice and never compared with it (default: 300)",
-    )
-    parser.add_argument(
-        "--no-sandbox",
-        action="store_true",
-        help="run edits with your own rights: they could read your files and use your network; it is written down",
-    )
-    parser.add_argument(
-        "--install-launch-agent",
-        action="store_true",
-        help="macOS: run this night in the background, and go on with it after a reboot",
-    )
-    parser.add_argument(
-        "--uninstall-launch-agent", action="store_true", help="macOS: stop that night, and don't start it again"
-    )
-    add_researcher_arguments(parser)
-    return parser
-
-
-def add_researcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments about who proposes the edits."""
-    group = parser.add_argument_group("the researcher", "who proposes the edits, and what that may cost")
-    group.add_argument("--agent", help=f"one of {', '.join(AGENTS)} (default: the best one available)")
-    group.add_argument("--model", help="name of its language model (default: the agent's own choice)")
-    group.add_argument("--effort", choices=EFFORTS, help="how hard the model thinks (default: the server's own)")
-    group.add_argument("--base-url", metavar="URL", help="another server: Ollama, LM Studio, llama.cpp, vLLM, ...")
-    group.add_argument("--command", help="for --agent command: a command line that edits train_mlx.py in its folder")
-    group.add_argument(
-        "--max-usd", type=positive(float), metavar="DOLLARS", help="ask no language model once the tag has cost so much"
-    )
-    group.add_argument(
-        "--max-tokens", type=positive(int), metavar="N", help="ask no language model once the tag has used so many"
-    )
-
-
-def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """An argparse type: a number of this kind above zero."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-        return value
-
-    return parse
-
-
 def stop_at_signals() -> None:
     """Let Ctrl-C, a polite kill and a closed terminal all end the night in the same clean way.
 
@@ -608,11 +474,6 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     if branch is not None:
         lines.append(f"Improvements, a commit each: git log --oneline {branch.name}")
     return lines
-
-
-def night_so_far(root: Path, identity: RunIdentity) -> Night:
-    """The night in `root` as it is, an empty one where there is none: nothing is made or changed."""
-    return Night.read(root) if (root / "identity.json").exists() else Night(root, identity)
 
 
 def trouble_with_files(error: OSError) -> AutoresearchError:

@@ -21,6 +21,7 @@ from waiting import wait_until
 from mlx_autoresearch import briefings, conditions_meter, machine_watch
 from mlx_autoresearch import loop as loop_module
 from mlx_autoresearch.agents.briefing import Briefing
+from mlx_autoresearch.arguments import build_parser
 from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.conditions import Conditions, ConditionsLog
 from mlx_autoresearch.dataset import Dataset
@@ -28,10 +29,11 @@ from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.knobs import read_knobs, write_knobs
-from mlx_autoresearch.loop import Limits, Loop, choose_tag
+from mlx_autoresearch.loop import Limits, Loop
 from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.night_clock import NightClock
 from mlx_autoresearch.noise import Noise
+from mlx_autoresearch.opening import choose_tag
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, STOPPED_EARLY, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.thinking import DirectThinking, Researcher
@@ -463,7 +465,7 @@ def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_bad_numbers_get_a_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        loop_module.build_parser().parse_args(arguments)
+        build_parser().parse_args(arguments)
     assert "is not a number above zero" in capsys.readouterr().err
 
 
