@@ -28,8 +28,9 @@ SHARES = (0.2, 0.4)
 KILL_CHANCE = 0.02
 """Chance of winning below which a run is stopped."""
 
-LEAST_RUNS = 10
-"""Finished runs of this night that must be known at a share before anything is stopped there."""
+LEAST_RUNS = 20
+"""Finished runs of this night that must be known at a share before anything is stopped there: many, while no recorded
+night has shown yet how often a winner is stopped."""
 
 
 @dataclass(frozen=True)
