@@ -36,7 +36,9 @@ class Report:
         return sum(row.faults_found for row in self.rows.values())
 
     def show(self, title: str, made: str) -> None:
-        """Print the table."""
+        """Print the table, if there is anything in it."""
+        if not self.rows:
+            return
         print(f"\n{title}\n{'':36} {made:>8} {'lives':>8} {'faults':>8}")
         for stage, row in self.rows.items():
             print(f"{stage:36} {row.faults_made:8} {row.lives:8} {row.faults_found:8}")
