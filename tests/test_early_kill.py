@@ -50,9 +50,9 @@ def test_lags_are_read_at_the_shares() -> None:
 
 
 def test_chance_by_hand() -> None:
-    runs = [Finished((0.0, None), gain) for gain in (-0.01, 0.0, 0.01, 0.02, -0.02) * 2]
+    runs = [Finished((0.0, None), gain) for gain in (-0.01, 0.0, 0.01, 0.02, -0.02) * 4]
     deviation = stats.tstd([run.gain for run in runs])
-    expected = stats.t.sf(0.03 / (deviation * (1 + 1 / 10) ** 0.5), 9)
+    expected = stats.t.sf(0.03 / (deviation * (1 + 1 / 20) ** 0.5), 19)
     assert chance_of_winning(0.03, 0, runs) == pytest.approx(expected)
     assert chance_of_winning(0.03, 1, runs) is None  # nothing is known at the second share
 
@@ -73,7 +73,7 @@ def test_winners_are_rarely_stopped_where_the_future_is_like_the_past() -> None:
     draw = random.Random(1)
     stopped = winners = 0
     for _ in range(300):
-        past = [Finished((lag := draw.gauss(0.05, 0.05), None), draw.gauss(-lag, 0.02)) for _ in range(15)]
+        past = [Finished((lag := draw.gauss(0.05, 0.05), None), draw.gauss(-lag, 0.02)) for _ in range(LEAST_RUNS)]
         lag = draw.gauss(0.05, 0.05)
         if draw.gauss(-lag, 0.02) > 0:
             winners += 1
@@ -81,7 +81,7 @@ def test_winners_are_rarely_stopped_where_the_future_is_like_the_past() -> None:
     assert winners > 40 and stopped / winners <= 0.05
 
 
-def watch(folder: Path, above: float, known: int = 20) -> Watch:
+def watch(folder: Path, above: float, known: int = LEAST_RUNS) -> Watch:
     file = folder / "curve.jsonl"
     file.write_text("".join(json.dumps(point) + "\n" for point in points(above)))
     return Watch(file, 1.0, BUDGET, [curve(0.0)], finished(known))
@@ -109,7 +109,7 @@ def test_a_liar_only_escapes(tmp_path: Path) -> None:
     liar.curve_file.write_text("".join(json.dumps(point | {"loss": 0.01}) + "\n" for point in points(0.5)))
     assert liar() is None and liar() is None
     liar.curve_file.write_text('{"step": 1, "seconds": 99}\n' * 50)
-    assert Watch(liar.curve_file, 1.0, BUDGET, [curve(0.0)], finished(20))() is None
+    assert Watch(liar.curve_file, 1.0, BUDGET, [curve(0.0)], finished(LEAST_RUNS))() is None
 
 
 def test_replay_knows_at_each_run_only_what_came_before() -> None:
@@ -119,7 +119,7 @@ def test_replay_knows_at_each_run_only_what_came_before() -> None:
     assert found.stopped == ((LEAST_RUNS + 1, 0.2), (LEAST_RUNS + 3, 0.4))  # not the first: nothing was known then
     assert found.runs == LEAST_RUNS + 4 and found.seconds_saved == pytest.approx(80 + 60)
     assert found.winners_stopped == 1 and found.winners == 2 + sum(run.gain > 0 for run in past)
-    assert "2 of 14 runs stopped" in sentence("nov24", found, BUDGET)
+    assert f"2 of {LEAST_RUNS + 4} runs stopped" in sentence("nov24", found, BUDGET)
 
 
 def test_replay_wants_a_night(tmp_path: Path) -> None:
