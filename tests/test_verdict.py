@@ -68,6 +68,14 @@ def test_far_beyond_the_noise_is_kept_at_once() -> None:
     assert "Kept at once" in verdict.sentence and "may be claimed" in verdict.sentence
 
 
+@pytest.mark.parametrize("gain", [0.3, 1.78, 6.0])
+@pytest.mark.parametrize("degrees", [6, 30])
+def test_an_enormous_gain_is_believed_at_once_too(gain: float, degrees: float) -> None:
+    verdict = decide(at_once(7.0 - gain), at_once(7.0, 7.0), Noise(0.01, degrees), 0)
+    assert verdict.status == KEEP and verdict.probability_better > 0.99
+    assert verdict.expected_gain == pytest.approx(gain, rel=0.05)
+
+
 def test_promising_is_run_again_with_the_incumbent_until_it_is_sure_or_hopeless() -> None:
     incumbent = at_once(1.0, 1.0)
     assert decide(at_once(0.978), incumbent, KNOWN, 0) == RunAgain("candidate")
