@@ -92,7 +92,7 @@ def test_a_run_without_a_chance_is_stopped_and_says_why(tmp_path: Path, dataset:
 def test_a_run_can_not_say_itself_that_it_was_stopped_early(tmp_path: Path) -> None:
     evidence = tmp_path / "failure.json"
     evidence.write_text(json.dumps({"failure": STOPPED_EARLY, "type": "E", "message": "m"}))
-    assert read_failure(evidence) == ("python error", "E: m")
+    assert read_failure(evidence) == (PYTHON_ERROR, "E: m.")
 
 
 def test_seed_changes_the_result_and_nothing_else_does(tmp_path: Path, dataset: Dataset) -> None:
