@@ -239,7 +239,8 @@ class Loop:
                 continue
             runs = verdict.without_luck(incumbent.measurements, incumbent.verdict)
             saved = code_lines(incumbent.source) - code_lines(experiment.source)
-            decision = verdict.decide(experiment.measurements, runs, self._noise(), incumbent.number, saved)
+            limit = verdict.RUN_LIMIT if self.machine_watch.judges else verdict.PRACTICE_RUN_LIMIT
+            decision = verdict.decide(experiment.measurements, runs, self._noise(), incumbent.number, saved, limit)
             if isinstance(decision, verdict.RunAgain):
                 incumbent_fails = incumbent.runs[-1].failure is not None
                 self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)
@@ -389,7 +390,8 @@ class Loop:
             vocab_size = next(run.vocab_size for run in incumbent.runs if run.failure is None)
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
-        update_report(self.night, self.laboratory, self.terminal.say)
+        with self.timeline.span("report"):
+            update_report(self.night, self.laboratory, self.terminal.say)
 
     def _commit_keeps(self) -> None:
         """Commit the keeps since the last one that is committed, in their order: git may have refused one before."""

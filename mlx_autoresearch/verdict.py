@@ -42,6 +42,9 @@ RUN_LIMIT = 24
 """Runs of one candidate, two hours of five-minute runs. Hope decides long before, except where the noise is large: with
 0.03 a limit of 16 finds a tenth less, one of 8 half as much."""
 
+PRACTICE_RUN_LIMIT = 4
+"""The same where the budget is so short that it is for practice: such runs are mostly noise, and somebody waits."""
+
 FRESH_SECONDS = 2 * 3600.0
 """A candidate is kept only if the incumbent was run within this time of its newest run, and the incumbent is run anew
 when its last run is older than this."""
@@ -136,6 +139,7 @@ def decide(
     noise: Noise,
     incumbent_number: int,
     lines_saved: int = 0,
+    run_limit: int = RUN_LIMIT,
 ) -> Verdict | RunAgain:
     """The verdict on a candidate, or what to run next.
 
@@ -145,6 +149,7 @@ def decide(
         noise: the pooled noise.
         incumbent_number: experiment number of the incumbent, for the sentence.
         lines_saved: lines of code that the candidate is shorter than the incumbent; negative when it is longer.
+        run_limit: most runs of the candidate.
     """
     found, runs = compare(candidate, incumbent, noise), len(candidate)
     words = _Words(found, candidate, incumbent, noise, incumbent_number)
@@ -159,9 +164,9 @@ def decide(
         if runs == 1:
             return words.verdict(DISCARD, "Not better" if found.measured <= 0 else "Too little to be told from nothing")
         return words.verdict(INCONCLUSIVE, "Discarded, too little is left of the gain")
-    if runs > RUN_LIMIT or (fresh and runs == RUN_LIMIT):
+    if runs > run_limit or (fresh and runs == run_limit):
         return words.verdict(INCONCLUSIVE, "Discarded as inconclusive, the gain is within the noise")
-    if not fresh and (runs == RUN_LIMIT or equal or found.chance >= KEEP_PROBABILITY):
+    if not fresh and (runs == run_limit or equal or found.chance >= KEEP_PROBABILITY):
         return RunAgain("incumbent")
     return RunAgain(sharper(candidate, incumbent))
 

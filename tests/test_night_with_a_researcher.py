@@ -82,7 +82,10 @@ SLOW = {"MATRIX_LR": 0.0004, "EMBEDDING_LR": 0.006, "HEAD_LR": 0.0001}
 
 
 def a_night_of_a_researcher(source: str) -> ScriptedResearcher:
-    """A good edit, a syntax error, a crash and its repair, a duplicate, a model that sees the future."""
+    """A good edit, a syntax error, a crash and its repair, a duplicate, a model that sees the future.
+
+    With so low a cap on its logits a model can't say what it knows: that is surely worse, and decided after one run.
+    """
 
     def change(name: str, value: object) -> dict:
         return edit(knob_line(source, name), with_value(source, name, value))
@@ -91,15 +94,15 @@ def a_night_of_a_researcher(source: str) -> ScriptedResearcher:
     good.append([submit("learning rates that learn")])
     broken = [
         [edit("    clock = Clock()\n", "    clock = Clock(\n"), submit("no closing bracket")],
-        [edit("    clock = Clock(\n", "    clock = Clock()\n"), change("WARMUP", 0.05), submit("a warm-up instead")],
+        [edit("    clock = Clock(\n", "    clock = Clock()\n"), change("SOFTCAP", 0.5), submit("a low cap instead")],
     ]
     crash = [[edit("    step += 1\n", "    step += undefined_name\n"), submit("count steps differently")]]
     again = [
-        [change("WARMUP", 0.05), submit("the same warm-up")],
-        [edit(with_value(source, "WARMUP", 0.05), with_value(source, "WARMUP", 0.08)), submit("a longer warm-up")],
+        [change("SOFTCAP", 0.5), submit("the same cap")],
+        [edit(with_value(source, "SOFTCAP", 0.5), with_value(source, "SOFTCAP", 0.4)), submit("an even lower cap")],
     ]
     cheat = [[edit("visible = (back >= 0) & (back < window)", "visible = back < window"), submit("see more context")]]
-    mended = [[edit("    step += undefined_name\n", "    step += 1\n"), change("WARMDOWN", 0.3), submit("mended")]]
+    mended = [[edit("    step += undefined_name\n", "    step += 1\n"), change("SOFTCAP", 0.3), submit("mended")]]
     return ScriptedResearcher([good, broken, crash, again, cheat], [mended])
 
 
@@ -129,9 +132,9 @@ def test_a_night_with_a_scripted_researcher(tmp_path: Path, dataset: Dataset) ->
     assert by_words["learning rates that learn"]["status"] == "keep"
     assert by_words["count steps differently"]["status"] == "crash"
     assert by_words["see more context"]["status"] == "crash"
-    for words in ("a warm-up instead", "mended", "a longer warm-up"):
+    for words in ("a low cap instead", "mended", "an even lower cap"):
         assert by_words[words]["status"] in ("keep", "discard", "inconclusive"), words
-    assert "no closing bracket" not in by_words and "the same warm-up" not in by_words
+    assert "no closing bracket" not in by_words and "the same cap" not in by_words
     check_what_the_researcher_was_told(researcher, root)
     check_costs(root, rows)
     check_timeline(root)
@@ -141,7 +144,7 @@ def test_a_night_with_a_scripted_researcher(tmp_path: Path, dataset: Dataset) ->
 def check_what_the_researcher_was_told(researcher: ScriptedResearcher, root: Path) -> None:
     told = "\n".join(researcher.results)
     assert "Not submitted. train_mlx.py is not valid Python in line" in told
-    assert "The same program" in told and "a warm-up instead" in told
+    assert "The same program" in told and "a low cap instead" in told
     experiments = {experiment.proposal.description: experiment for experiment in Night.read(root).experiments}
     assert experiments["mended"].proposal.repairs == experiments["count steps differently"].number
     assert "undefined_name" in experiments["count steps differently"].verdict.sentence
@@ -159,14 +162,15 @@ def check_costs(root: Path, rows: list[dict]) -> None:
 
 
 def check_timeline(root: Path) -> None:
-    """Most thinking happened while the machine trained, and the machine never waited three seconds."""
+    """Most thinking happened while the machine trained, and the machine never waited three seconds for it."""
     spans = read_spans(root / "timeline.jsonl")
     thoughts = [span for span in spans if span["what"] == "thinking"]
     runs = [span for span in spans if "experiment" in span]
     hidden = sum(overlap(thought, run) for thought in thoughts for run in runs)
     total = sum(thought["end"] - thought["start"] for thought in thoughts)
     assert total > 3 * THINKING_SECONDS and hidden > 0.7 * total
-    gaps = [after["start"] - before["end"] for before, after in itertools.pairwise(runs)]
+    busy = [span for span in spans if "experiment" in span or span["what"] == "report"]
+    gaps = [after["start"] - before["end"] for before, after in itertools.pairwise(busy)]
     assert max(gaps) < 3.0, gaps
 
 

@@ -13,6 +13,7 @@ from mlx_autoresearch.verdict import (
     EQUAL_LOSS,
     FIRST_FRESH_SECONDS,
     FRESH_SECONDS,
+    PRACTICE_RUN_LIMIT,
     RUN_LIMIT,
     RunAgain,
     baseline_verdict,
@@ -83,6 +84,14 @@ def test_promising_is_run_again_with_the_incumbent_until_it_is_sure_or_hopeless(
     assert decide(at_once(0.97, 0.97), at_once(1.0, 1.0, 1.0), KNOWN, 0).status == KEEP
     assert decide(at_once(0.978, 1.01), incumbent, KNOWN, 0).status == INCONCLUSIVE
     assert decide(at_once(*[0.983] * RUN_LIMIT), incumbent, Noise(0.03, 30), 0).status == INCONCLUSIVE
+
+
+def test_practice_ends_in_a_verdict_after_few_runs() -> None:
+    noise, verdict, runs = Noise(0.05, 30), None, [0.95]
+    while not isinstance(verdict, Verdict):
+        verdict = decide(at_once(*runs), at_once(*[1.0] * len(runs)), noise, 0, run_limit=PRACTICE_RUN_LIMIT)
+        runs.append(0.99)
+    assert verdict.runs <= PRACTICE_RUN_LIMIT
 
 
 def test_a_stale_incumbent_keeps_nothing_before_it_is_run_again() -> None:
