@@ -42,7 +42,7 @@ RUN_LIMIT = 24
 """Runs of one candidate, two hours of five-minute runs. Hope decides long before, except where the noise is large: with
 0.03 a limit of 16 finds a tenth less, one of 8 half as much."""
 
-PRACTICE_RUN_LIMIT = 4
+PRACTICE_RUN_LIMIT = 3
 """The same where the budget is so short that it is for practice: such runs are mostly noise, and somebody waits."""
 
 FRESH_SECONDS = 2 * 3600.0
