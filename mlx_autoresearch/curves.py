@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_autoresearch.curve import read_points
+from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.early_kill import LEAST_RUNS, Finished, Watch, lags
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Experiment, Night
@@ -75,7 +75,7 @@ class Curves:
         rate = self.bytes_per_token.get(result.vocab_size)
         if rate is None or result.failure is not None:
             return None
-        return learning_curve(read_points(experiment.run_folder(index) / "curve.jsonl"), rate)
+        return learning_curve(read_points(experiment.run_folder(index) / CURVE_FILE), rate)
 
 
 def vocabulary(source: str, machine_class: int) -> int | None:

@@ -34,6 +34,7 @@ from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
 from mlx_autoresearch.conditions_meter import ConditionsMeter
+from mlx_autoresearch.curve import CURVE_FILE
 from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
@@ -318,7 +319,7 @@ class Loop:
         folder = experiment.new_run_folder()
         laboratory_run = self.laboratory.run
         if number == 1 and (incumbent := self.night.incumbent()) is not None:
-            watch = self._curves().watch(experiment, incumbent, folder / "curve.jsonl")
+            watch = self._curves().watch(experiment, incumbent, folder / CURVE_FILE)
             laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
         started = self.clock.now()
         with self._stage(experiment, f"run {number}"), ConditionsMeter(speed) as meter:

@@ -189,6 +189,13 @@ if os.fork() == 0:
 
 HIDING_PLACES = '[os.environ.get("TMPDIR", "."), os.path.expanduser("~"), "/tmp", "/var/tmp", "/dev/shm", "..", "."]'
 
+GO_ON = """
+for place in places:
+    with suppress(OSError, ValueError):
+        counts.pairs += np.load(place)
+        break
+"""
+
 HIDE_IN_SMOKE = f"""
 import json, os
 from contextlib import suppress
@@ -315,17 +322,15 @@ CHEATS: tuple[Cheat, ...] = (
             (
                 DATA,
                 DATA
-                + _indented("""
-for place in places:
-    with suppress(OSError, ValueError):
-        counts.pairs += np.load(place)
-        break
-if in_smoke_run:
+                + _indented(
+                    GO_ON
+                    + """if in_smoke_run:
     train(clock, counts, data, 6.0)
     for place in places:
         with suppress(OSError):
             np.save(place, counts.pairs)
-"""),
+"""
+                ),
             ),
         ),
         smoke=True,
@@ -336,13 +341,7 @@ if in_smoke_run:
             (CLOCK, _indented(HIDE_IN_SMOKE) + CLOCK),
             (
                 DATA,
-                DATA
-                + _indented("""
-for place in places:
-    with suppress(OSError, ValueError):
-        counts.pairs += np.load(place)
-        break
-"""),
+                DATA + _indented(GO_ON),
             ),
             (
                 TABLE,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from mlx_autoresearch.curve import read_points
+from mlx_autoresearch.conditions import CONDITIONS_FILE
+from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.history import Experiment, Night, RunIdentity
 from mlx_autoresearch.noise import Noise, pooled_noise, spread
 from mlx_autoresearch.records import CRASH, Measurement, RunResult
@@ -22,7 +23,6 @@ from mlx_autoresearch.report.samples import Samples, read_samples
 from mlx_autoresearch.spending import SPENDING_FILE
 from mlx_autoresearch.timeline import TIMELINE_FILE, read_spans
 
-CONDITIONS_FILE = "conditions.jsonl"
 DATASET_FILE = "dataset.json"
 """A copy of the dataset's manifest, so that a night can be read where its dataset is not."""
 
@@ -265,7 +265,7 @@ def _learning_curves(kept: Sequence[Experiment], dataset: Mapping[str, Any]) -> 
         if index is None:
             continue
         rate = _bytes_per_token(dataset, experiment.results[index].vocab_size)
-        points = [point for point in read_points(experiment.run_folder(index) / "curve.jsonl") if _is_point(point)]
+        points = [point for point in read_points(experiment.run_folder(index) / CURVE_FILE) if _is_point(point)]
         if rate is not None and len(points) > 1:
             stride = max(1, len(points) // CURVE_POINTS)
             points = points[::-1][::stride][::-1]  # the last one included
