@@ -620,6 +620,11 @@ def slug(facts: machine.Machine) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{facts.chip}{memory} {facts.backend}".lower()).strip("-")
 
 
+def picture_of(output: Path, name: str) -> Path:
+    """The picture of a run beside the results file: one for each name, so that none takes another's place."""
+    return output.with_name(f"{output.stem}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.png")
+
+
 def stored_runs(output: Path) -> dict[str, Any]:
     """The runs in a results file by name; none when there is no file yet.
 
@@ -698,7 +703,7 @@ def main() -> None:
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed, so it has no rows: pip install -e '.[bench]'")
     print(f"Written to {output}")
-    picture = output.with_suffix(".png")
+    picture = picture_of(output, sweep.name)
     draw(run, picture)
     print(f"Drawn to {picture}")
 

@@ -8,11 +8,10 @@ reads it.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,15 +22,14 @@ from mlx_autoresearch.curve import CURVE_FILE, last_point
 from mlx_autoresearch.dataset import MANIFEST, open_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import LOG_FILE, SETTINGS_FILE, clear_up
-from mlx_autoresearch.failures import CLASS_OF_STOP, last_line, read_outcome, signal_name
+from mlx_autoresearch.failures import read_outcome
 from mlx_autoresearch.files import remove_tree
 from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.judge import RefusedError, judge
 from mlx_autoresearch.launch import launch_command
 from mlx_autoresearch.machine import awake_seconds, backend
 from mlx_autoresearch.paths import runs_root
-from mlx_autoresearch.process import TIMEOUT, Outcome, tail
-from mlx_autoresearch.questions import Answer, read_answer, write_question
+from mlx_autoresearch.process import Outcome
 from mlx_autoresearch.records import LATE, REFUSED, RunResult
 from mlx_autoresearch.rehearsal import rehearsal_of
 from mlx_autoresearch.sandbox import NO_SANDBOX, Sandbox, confine, require_working, run_confined
@@ -46,7 +44,8 @@ from mlx_autoresearch.sandbox.jobs import (
     training_policy,
     unconfined_policy,
 )
-from mlx_autoresearch.sandbox.policy import Limits, Policy
+from mlx_autoresearch.sandbox.policy import Limits, Policy, limits_of_this_machine
+from mlx_autoresearch.scoring import ScoringRun
 from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, GRAPH_FILE, SETTINGS_VARIABLE, RunSettings
 
 LATE_SECONDS = 5.0
@@ -65,9 +64,6 @@ MINIMUM_SCORE_SECONDS = 180.0
 
 SMOKE_SCORE_ROWS = 8
 """Rows scored after a smoke run: one batch, enough to find a model that can't be scored."""
-
-LOGS_OF_SCORING = ("score.log", "check.log")
-"""What the two scoring processes print, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -169,19 +165,22 @@ class Laboratory:
     ) -> RunResult:
         """`result` with the scores of the model in `folder` on `splits`, or with the reason why it can't be scored."""
         deadline = awake_seconds() + self._scoring_limit()
-        logs, held = iter(LOGS_OF_SCORING), [result.footprint_bytes or 0]
-
-        def ask(rows: Mapping[int, np.ndarray], asked: np.ndarray | None) -> Answer:
-            return self._ask(folder, folder / next(logs), deadline, rows, asked, held)
-
+        run = ScoringRun(
+            folder=folder.absolute(),
+            limits=self.limits or limits_of_this_machine(folder),
+            start=lambda target, policy, log, tick: self._run(target, policy, log, deadline - awake_seconds(), tick),
+            on_tick=self._ticker("score", folder),
+            footprint_bytes=result.footprint_bytes or 0,
+        )
         dataset = open_dataset(self.dataset, splits)
         rng = np.random.default_rng()  # not reproducible on purpose: a model can't know the cuts beforehand
         try:
-            scores = judge(dataset, splits, ask, rng, max_rows, every_cut)
+            scores = judge(dataset, splits, run.ask, rng, max_rows, every_cut)
         except RefusedError as refusal:
             reason = f"{str(refusal)[:1].upper()}{str(refusal)[1:]}."
-            return replace(result, failure=refusal.failure, reason=reason, footprint_bytes=max(held) or None)
-        result = replace(result, footprint_bytes=max(held) or None)
+            footprint = run.most_memory()
+            return replace(result, failure=refusal.failure, reason=reason, footprint_bytes=footprint)
+        result = replace(result, footprint_bytes=run.most_memory())
         bpb = {split: round(score.bpb, 6) for split, score in scores.items()}
         return replace(
             result,
@@ -190,38 +189,13 @@ class Laboratory:
             vocab_size=scores[splits[0]].vocab_size,
         )
 
-    def _ask(
-        self,
-        folder: Path,
-        log: Path,
-        deadline: float,
-        rows: Mapping[int, np.ndarray],
-        asked: np.ndarray | None,
-        held: list[int],
-    ) -> Answer:
-        """One process that runs the graph in `folder` on rows: see `judge.Ask`. `held` gets the memory that it took."""
-        with passing_folder((folder / "scoring").absolute()) as work:
-            write_question(work, rows, asked)
-            command = ["-m", "mlx_autoresearch.scorer", "--graph", str((folder / GRAPH_FILE).absolute())]
-            policy = scoring_policy(folder.absolute(), work, self.limits)
-            seconds, ticker = deadline - awake_seconds(), self._ticker("score", folder)
-            outcome = self._run([*command, "--folder", str(work)], policy, log, seconds, ticker)
-            held.append(outcome.memory_bytes or 0)
-            vocab_size = read_scorer(outcome, log)
-            if vocab_size not in rows:
-                raise RefusedError(f"the model came with a vocabulary of {vocab_size}, which was not asked about")
-            try:
-                return read_answer(work, len(rows[vocab_size]), vocab_size, asked is not None)
-            except (OSError, ValueError) as error:
-                raise RefusedError(f"the scorer left no answer: {error}") from None
-
     def read_model(self, target: list[str], folder: Path, log: Path, seconds: float) -> Outcome:
         """Run `target` of ours (as for `launch_command`), which reads the model in `folder`, where scoring runs.
 
         It sees the tokenizers, but no text of the dataset.
         """
         with passing_folder((folder / "reading").absolute()) as work:
-            policy = scoring_policy(folder.absolute(), work, self.limits)
+            policy = scoring_policy(folder.absolute() / GRAPH_FILE, work, {}, self.limits)
             tokenizers = (self.dataset.absolute() / MANIFEST, self.dataset.absolute() / "tokenizers")
             policy = replace(policy, readable=(*policy.readable, *tokenizers))
             return self._run(target, policy, log, seconds, self._ticker("sample", folder))
@@ -312,30 +286,6 @@ def threads_for_a_run() -> int | None:
     if sys.platform != "linux" or backend() != "cpu" or os.environ.get(blas.THREADS_VARIABLE):
         return None
     return blas.lasting_free_cores(os.sched_getaffinity(0))
-
-
-def read_scorer(outcome: Outcome, log: Path) -> int:
-    """The vocabulary size that a scoring process found.
-
-    Raises:
-        RefusedError: what it said against the model, or how it ended.
-    """
-    if outcome.stopped is not None:
-        failure = REFUSED if outcome.stopped.kind == TIMEOUT else CLASS_OF_STOP[outcome.stopped.kind]
-        raise RefusedError(f"scoring was stopped: {outcome.stopped.reason}", failure)
-    try:
-        answer = json.loads(tail(log, 100_000).splitlines()[-1])
-        said = answer.get("refused"), answer.get("vocab_size")
-    except (IndexError, ValueError, AttributeError, RecursionError):
-        said = None, None
-    if isinstance(said[0], str):
-        raise RefusedError(said[0])
-    if outcome.exit_status < 0:
-        name = signal_name(-outcome.exit_status)
-        raise RefusedError(f"the process that ran the model was ended by {name}: its graph or its numbers can't be run")
-    if outcome.exit_status != 0 or not isinstance(said[1], int):
-        raise RefusedError(f"running the model ended with status {outcome.exit_status}: {last_line(log)}")
-    return said[1]
 
 
 def with_overtime(result: RunResult, seconds: float, budget_seconds: float) -> RunResult:

@@ -8,14 +8,14 @@ process that runs it, and perhaps more than read. So that process never holds wh
   cut, and tells the nats before the cut and the logits at the last position before it. What really follows there is
   known to the judge alone.
 
-Both must agree. So every row of the first answer is checked at a position where the second could not know the truth,
+Both must agree, and neither sees what the other is asked. So every row of the first answer is checked at a position where the second could not know the truth,
 and causality, independence of the rows and of the order of calls all follow. Random cuts can miss a model that looks
 ahead at a few positions only: before a keep every cut is tried as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.handin import SCORE_ROWS
 from mlx_autoresearch.metric import bits_per_byte, log_sum_exp
-from mlx_autoresearch.questions import Answer
+from mlx_autoresearch.questions import Answer, Question
 from mlx_autoresearch.records import REFUSED
 from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, VOCAB_SIZES, token_byte_lengths
@@ -36,9 +36,9 @@ WHOLE_ROWS = 16
 """How much more often than another cut the last one is drawn, which leaves a row whole: only then its last position is
 asked about, where a look at the next row would tell."""
 
-Ask = Callable[[Mapping[int, np.ndarray], np.ndarray | None], Answer]
-"""Runs the graph in a process of its own: rows by vocabulary, (rows, CONTEXT + 1) each, and positions whose logits are
-wanted (rows,) or None. It raises RefusedError where the graph can't be used."""
+Ask = Callable[[Sequence[Question]], Sequence[Answer]]
+"""Runs the graph for every question, each in a process of its own that sees nothing of the other questions. It raises
+RefusedError where the graph can't be used."""
 
 
 class RefusedError(Exception):
@@ -98,17 +98,21 @@ def judge(
         AutoresearchError: the dataset is damaged.
     """
     rows = {size: [rows_of_split(dataset.tokens(split, size), max_rows) for split in splits] for size in VOCAB_SIZES}
-    first = ask({size: np.concatenate(of_splits) for size, of_splits in rows.items()}, None)
-    of_splits = rows[first.vocab_size]
-    together = np.concatenate(of_splits)
+    together = {size: np.concatenate(of_splits) for size, of_splits in rows.items()}
+    changed = {size: change_rows(tokens, rng, every_cut) for size, tokens in together.items()}
+    with_other_ends = {size: each.rows for size, each in changed.items()}
+    before_cuts = {size: each.cuts - 1 for size, each in changed.items()}
+    first, second = ask([Question(together), Question(with_other_ends, before_cuts)])
+    size = first.vocab_size
+    if second.vocab_size != size:
+        raise RefusedError(f"the model came with a vocabulary of {size} first, of {second.vocab_size} then")
     check_finite(first.nats)
-    changed = change_rows(together, rng, every_cut)
-    second = ask({first.vocab_size: changed.rows}, changed.cuts - 1)
-    compare(together, first.nats, changed, second)
+    compare(together[size], first.nats, changed[size], second)
+    of_splits = rows[size]
     ends = np.cumsum([len(each) for each in of_splits])[:-1]
     each_nats = np.split(first.nats, ends)
     return {
-        split: _score(dataset, split, first.vocab_size, *each, whole=max_rows is None)
+        split: _score(dataset, split, size, *each, whole=max_rows is None)
         for split, *each in zip(splits, of_splits, each_nats, strict=True)
     }
 

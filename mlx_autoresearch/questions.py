@@ -1,9 +1,9 @@
 """What passes between the judge and a process that runs a hand-in's graph: files of plain numbers in a folder.
 
     rows-<V>.bin    uint16 (rows, CONTEXT + 1), for every vocabulary that the graph may turn out to have
-    asked.bin       int32 (rows,), optional: the position of each row whose logits are wanted
+    asked-<V>.bin   int32 (rows,), optional: the position of each row whose logits are wanted
     nats.bin        float32 (rows, CONTEXT): the answer, the cross-entropy of every next token
-    logits.bin      float32 (rows, V): the answer to asked.bin
+    logits.bin      float32 (rows, V): the answer to asked-<V>.bin
 
 The answer was written beside code that nobody trusts, so it is read as numbers of the expected count or not at all.
 """
@@ -20,7 +20,20 @@ from mlx_autoresearch.files import open_plain
 from mlx_autoresearch.settings import CONTEXT
 
 ROW_TYPE, ASKED_TYPE, ANSWER_TYPE = np.dtype("<u2"), np.dtype("<i4"), np.dtype("<f4")
-ASKED, NATS, LOGITS = "asked.bin", "nats.bin", "logits.bin"
+NATS, LOGITS = "nats.bin", "logits.bin"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a graph is asked, for every vocabulary that it may turn out to have.
+
+    Attributes:
+        rows: (N, CONTEXT + 1) tokens by vocabulary; N differs among vocabularies.
+        asked: (N,) positions whose logits are wanted, by vocabulary; None where none are.
+    """
+
+    rows: Mapping[int, np.ndarray]
+    asked: Mapping[int, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,18 +51,18 @@ class Answer:
     logits: np.ndarray | None = None
 
 
-def write_question(folder: Path, rows: Mapping[int, np.ndarray], asked: np.ndarray | None) -> None:
-    """Write rows by vocabulary, (rows, CONTEXT + 1) each, and the positions asked for, into `folder`."""
-    for vocab_size, tokens in rows.items():
+def write_question(folder: Path, question: Question) -> None:
+    """Write a question into `folder`."""
+    for vocab_size, tokens in question.rows.items():
         _rows_file(folder, vocab_size).write_bytes(tokens.astype(ROW_TYPE).tobytes())
-    if asked is not None:
-        (folder / ASKED).write_bytes(asked.astype(ASKED_TYPE).tobytes())
+    for vocab_size, positions in (question.asked or {}).items():
+        _asked_file(folder, vocab_size).write_bytes(positions.astype(ASKED_TYPE).tobytes())
 
 
 def read_question(folder: Path, vocab_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows of a vocabulary, int32 (rows, CONTEXT + 1), and the positions asked for, int32 (rows,) or None."""
     rows = np.fromfile(_rows_file(folder, vocab_size), ROW_TYPE).reshape(-1, CONTEXT + 1)
-    asked = folder / ASKED
+    asked = _asked_file(folder, vocab_size)
     return rows.astype(np.int32), np.fromfile(asked, ASKED_TYPE) if asked.exists() else None
 
 
@@ -73,6 +86,10 @@ def read_answer(folder: Path, rows: int, vocab_size: int, asked: bool) -> Answer
 
 def _rows_file(folder: Path, vocab_size: int) -> Path:
     return folder / f"rows-{vocab_size}.bin"
+
+
+def _asked_file(folder: Path, vocab_size: int) -> Path:
+    return folder / f"asked-{vocab_size}.bin"
 
 
 def _read_numbers(path: Path, rows: int, columns: int) -> np.ndarray:

@@ -92,8 +92,9 @@ hand_in(model)
 for name in ("result.json", "score.json", "verdict.json", "score.log", "check.log", "results.tsv"):
     with open(name, "w") as file:
         file.write(json.dumps(claim) + "\\n")
-os.makedirs("scoring")
-np.zeros((10000, 256), np.float32).tofile("scoring/nats.bin")
+for folder in ("scoring-1", "scoring-2"):
+    os.makedirs(folder)
+    np.zeros((10000, 256), np.float32).tofile(folder + "/nats.bin")
 """
 
 SUMMARY = """

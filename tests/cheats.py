@@ -30,7 +30,7 @@ from mlx_autoresearch.corpus.stories import generate_stories
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.evidence import SIZE_LIMITS
-from mlx_autoresearch.experiment import LOGS_OF_SCORING, Laboratory
+from mlx_autoresearch.experiment import Laboratory
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.records import CRASH, KEEP, RunResult
@@ -38,6 +38,7 @@ from mlx_autoresearch.sandbox import Sandbox
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.sandbox.jobs import kernels_of
 from mlx_autoresearch.sandbox.policy import Limits
+from mlx_autoresearch.scoring import LOGS_OF_SCORING
 from tests.cheat_edits import CHEATS, HONEST, Cheat
 from tests.small_project import make_project
 

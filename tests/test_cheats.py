@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import mlx.core as mx
 import numpy as np
@@ -14,6 +15,7 @@ from mlx_autoresearch import paths
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.judge import RefusedError, judge
+from mlx_autoresearch.questions import Answer, Question
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.scorer import answer
 
@@ -53,10 +55,11 @@ def test_looking_ahead_would_win_without_the_judge_and_is_refused_by_it(dataset:
     table = mx.array(np.log(pairs / pairs.sum(axis=1, keepdims=True)), dtype=mx.float32)
     sums = {}
 
-    def ask(rows, asked):
-        own = answer(model, V, rows[V], asked)
-        sums.setdefault(name, float(own.nats.sum()))
-        return own
+    def ask(questions: Sequence[Question]) -> list[Answer]:
+        first, second = questions
+        own = answer(model, V, first.rows[V])
+        sums[name] = float(own.nats.sum())
+        return [own, answer(model, V, second.rows[V], second.asked[V])]
 
     name, model = "honest", model_of(HONEST.read_text(encoding="utf-8"), table)
     judge(dataset, ["val"], ask, np.random.default_rng(0), every_cut=True)

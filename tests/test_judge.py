@@ -23,7 +23,10 @@ Function = Callable[[mx.array], mx.array]
 
 def asking(function: Function, vocab_size: int = V) -> Ask:
     """What a process that runs `function` would answer."""
-    return lambda rows, asked: answer(function, vocab_size, rows[vocab_size], asked)
+    return lambda questions: [
+        answer(function, vocab_size, each.rows[vocab_size], None if each.asked is None else each.asked[vocab_size])
+        for each in questions
+    ]
 
 
 def bigram_logits() -> mx.array:
@@ -127,9 +130,7 @@ def test_cheats_are_refused(dataset: Dataset, cheat: Function) -> None:
 
 
 def test_every_cut_finds_a_rare_peek_in_a_few_rows(dataset: Dataset) -> None:
-    def ask(rows: dict[int, np.ndarray], asked: np.ndarray | None) -> Answer:
-        return answer(peeks_at_one_position_in_sixteen, V, rows[V], asked)
-
+    ask = asking(peeks_at_one_position_in_sixteen)
     for seed in range(3):
         with pytest.raises(RefusedError, match="position"):
             judge(dataset, ["val"], ask, np.random.default_rng(seed), max_rows=SCORE_ROWS, every_cut=True)

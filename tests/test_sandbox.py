@@ -232,9 +232,11 @@ def test_training_does_not_see_held_out_text_and_scoring_writes_nothing(tmp_path
     file.write_text("pass")
     kernels = tmp_path / "kernels"
     training = jobs.training_policy(file, folder, folder / "run.json", data, kernels, {"A": "1"}, None)
-    scoring = jobs.scoring_policy(folder, folder / "scoring", None)
+    (folder / "scoring-1").mkdir()
+    scoring = jobs.scoring_policy(folder / "model.mlxfn", folder / "scoring-1", {}, None)
     assert data / "train" in training.readable and not {data, data / "val", data / "test"} & {*training.readable}
-    assert folder in scoring.readable and scoring.writable == (folder / "scoring",)
+    assert folder / "model.mlxfn" in scoring.readable and scoring.writable == (folder / "scoring-1",)
+    assert folder not in scoring.readable  # what the other scoring process is asked lies there
     assert not any(path == data or data in path.parents for path in scoring.readable)
     assert training.writable == (folder, kernels) and training.environment["TMPDIR"] == str(kernels)
     assert "secret" not in str(training) and "secret" not in str(scoring)

@@ -15,7 +15,7 @@ from mlx_autoresearch.judge import RefusedError
 from mlx_autoresearch.launch import launch_command
 from mlx_autoresearch.metric import token_nats
 from mlx_autoresearch.process import child_environment
-from mlx_autoresearch.questions import read_answer, write_question
+from mlx_autoresearch.questions import Question, read_answer, write_question
 from mlx_autoresearch.scorer import import_graph, run_scorer
 from mlx_autoresearch.settings import CONTEXT
 
@@ -34,7 +34,7 @@ def table() -> mx.array:
 def test_answer_is_the_loss_of_every_next_token_and_the_logits_asked_for(tmp_path: Path) -> None:
     draw = np.random.default_rng(3)
     rows, asked = draw.integers(0, V, (2 * SCORE_ROWS, CONTEXT + 1)), draw.integers(0, CONTEXT, 2 * SCORE_ROWS)
-    write_question(tmp_path, {V: rows, 1024: rows}, asked)
+    write_question(tmp_path, Question({V: rows, 1024: rows}, {V: asked, 1024: asked[::-1]}))
     logits = table()
     assert run_scorer(export(tmp_path / "model.mlxfn", lambda x: logits[x]), tmp_path) == {"vocab_size": V}
     answer = read_answer(tmp_path, len(rows), V, asked=True)
@@ -68,7 +68,7 @@ def test_damaged_graphs_are_refused_by_a_process_of_their_own(tmp_path: Path) ->
     logits = table()
     mx.eval(logits)
     whole = export(tmp_path / "whole.mlxfn", lambda x: logits[x]).read_bytes()
-    write_question(tmp_path, {V: np.zeros((SCORE_ROWS, CONTEXT + 1), np.int32)}, None)
+    write_question(tmp_path, Question({V: np.zeros((SCORE_ROWS, CONTEXT + 1), np.int32)}))
     for size in (0, len(whole) // 2):
         damaged = tmp_path / "model.mlxfn"
         damaged.write_bytes(whole[:size])

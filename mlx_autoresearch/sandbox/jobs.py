@@ -64,14 +64,23 @@ def unconfined_policy(folder: Path, extra: dict[str, str], limits: Limits | None
     return Policy(folder, (), (folder,), child_environment(extra), limits or limits_of_this_machine(folder))
 
 
-def scoring_policy(folder: Path, work: Path, limits: Limits | None) -> Policy:
-    """Scoring sees the hand-in in `folder`, and what it is asked in `work`, which it may write; no dataset at all."""
+def scoring_policy(graph: Path, work: Path, extra: dict[str, str], limits: Limits | None) -> Policy:
+    """Scoring sees the graph that was handed in, and what it is asked in `work`, which it may write.
+
+    No dataset, and nothing else of the run's folder: what another process is asked lies there at the same time.
+
+    Args:
+        graph: the graph's file.
+        work: its working folder.
+        extra: variables for its environment.
+        limits: what it may use up; None for those of this machine.
+    """
     return Policy(
         folder=work,
-        readable=(*python_and_project(), *tools(), folder),
+        readable=(*python_and_project(), *tools(), graph),
         writable=(work,),
-        environment=child_environment({"TMPDIR": str(work), "HOME": str(work)}),
-        limits=limits or limits_of_this_machine(folder),
+        environment=child_environment(extra | {"TMPDIR": str(work), "HOME": str(work)}),
+        limits=limits or limits_of_this_machine(work),
     )
 
 
