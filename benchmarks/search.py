@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mlx_autoresearch import machine
 from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
@@ -40,6 +41,7 @@ from mlx_autoresearch.files import read_json, write_json, write_text
 from mlx_autoresearch.knobs import Choices, IntRange, Range, Value, read_knobs, short_float, write_knobs, written
 from mlx_autoresearch.noise import PRIOR_NOISE, pooled_noise, spread
 from mlx_autoresearch.paths import PROJECT, runs_root
+from mlx_autoresearch.program_texts import SharedText
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Measurement, Proposal
 from mlx_autoresearch.verdict import RunAgain, decide
 
@@ -134,11 +136,15 @@ class Night:
         stored = read_json(folder / "night.json")
         if stored["facts"] != facts:
             raise AutoresearchError(f"{folder} was begun with {stored['facts']}, not {facts}; remove it to start anew.")
-        return cls(name, seed, folder, facts, [HistoryEntry(**e) for e in stored["history"]], stored["failures"])
+        return cls(name, seed, folder, facts, [read_entry(**e) for e in stored["history"]], stored["failures"])
 
     def save(self) -> None:
         """Write the night to its folder."""
-        history = [{k: v for k, v in asdict(entry).items() if k != "measured"} for entry in self.history]
+        unwritten = ("measured", "text")
+        history = [
+            {"source": entry.source, **{k: v for k, v in asdict(entry).items() if k not in unwritten}}
+            for entry in self.history
+        ]
         write_json(self.folder / "night.json", {"facts": self.facts, "history": history, "failures": self.failures})
 
     @property
@@ -150,6 +156,11 @@ class Night:
         """Lowest val_bpb after each experiment, the baseline first."""
         scores = [math.inf if entry.val_bpb is None else entry.val_bpb for entry in self.history]
         return list(itertools.accumulate(scores, min))
+
+
+def read_entry(source: str, **story: Any) -> HistoryEntry:
+    """An entry as `Night.save` wrote it."""
+    return HistoryEntry(text=SharedText.of(source), **story)
 
 
 def next_experiment(night: Night, propose: Propose, laboratory: Laboratory) -> None:
@@ -189,7 +200,7 @@ def decided(history: Sequence[HistoryEntry], proposal: Proposal, val_bpb: float 
     return HistoryEntry(
         number=len(history),
         parent=proposal.parent,
-        source=proposal.source,
+        text=SharedText.of(proposal.source),
         description=proposal.description,
         status=KEEP if better else CRASH if val_bpb is None else DISCARD,
         val_bpb=val_bpb,
@@ -346,7 +357,7 @@ def synthetic_night(
         return landscape.loss(entry_source) + chance.gauss(0, noise)
 
     start = landscape.source
-    history, runs = [HistoryEntry(0, None, start, "baseline", KEEP, measure(start))], {0: []}
+    history, runs = [HistoryEntry(0, None, SharedText.of(start), "baseline", KEEP, measure(start))], {0: []}
     runs[0] = [history[0].val_bpb, measure(start)] if verdicts else [history[0].val_bpb]
     best, losses = history[0], [landscape.loss(start)]
     for number in range(1, experiments + 1):
@@ -375,7 +386,7 @@ def judged(
             return HistoryEntry(
                 number,
                 proposal.parent,
-                proposal.source,
+                SharedText.of(proposal.source),
                 proposal.description,
                 answer.status,
                 answer.val_bpb,

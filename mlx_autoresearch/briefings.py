@@ -137,7 +137,7 @@ def history_entry(
     return HistoryEntry(
         number=experiment.number,
         parent=proposal.parent,
-        source=experiment.source,
+        text=experiment.text,
         description=proposal.description,
         status=verdict.status,
         val_bpb=experiment.mean_bpb if known else None,

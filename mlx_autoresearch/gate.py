@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from functools import lru_cache
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import unread_knobs
+from mlx_autoresearch.program_texts import remembered
 from mlx_autoresearch.syntax import parse
 
 ALLOWED_IMPORTS = frozenset({"prepare", "mlx", "numpy"}) | frozenset(sys.stdlib_module_names)
@@ -61,7 +61,7 @@ def imported_names(tree: ast.AST) -> list[tuple[str, int]]:
     return names
 
 
-@lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def fingerprint(source: str, machine_class: int) -> str:
     """A hash that is equal for files that are the same program on this machine.
 
@@ -91,7 +91,7 @@ def fingerprint_or_none(source: str, machine_class: int) -> str | None:
         return None
 
 
-@lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def code_lines(source: str) -> int:
     """Lines of code, however it is laid out: one for each statement, without comments and strings that do nothing.
 

@@ -29,27 +29,27 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from difflib import unified_diff
-from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.files import (
     TEMPORARY_SUFFIX,
     flush_folder,
     flush_to_disk,
-    read_json,
     remove_tree,
     write_json,
     write_text,
 )
+from mlx_autoresearch.program_texts import SharedText
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Measurement, Proposal, RunResult, Verdict
+from mlx_autoresearch.stored_records import DamagedFileError, build_record, read_object, without_non_finite
 from mlx_autoresearch.text import one_line
 
 SOURCE_FILE = "train_mlx.py"
@@ -62,15 +62,9 @@ RESULTS_COLUMNS = (
 UNKNOWN_DESCRIPTION = "(unknown: proposal.json is damaged)"
 ELSEWHERE = "make room and that folder writable, or keep runs elsewhere: MLX_AUTORESEARCH_RUNS"
 
-Record = TypeVar("Record")
-
 
 class _SourceLostError(Exception):
     """The text of an experiment can't be known any more, so nothing that it scored means anything."""
-
-
-class _DamagedFileError(Exception):
-    """A JSON file that is there but doesn't hold what was written."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,8 @@ class Experiment:
     Attributes:
         number: 0 is the baseline.
         folder: experiments/NNNN.
-        proposal: the edit, with its source.
+        text: its train_mlx.py.
+        story: everything else about its proposal, by the names of `records.Proposal`.
         created: when it was added, ISO 8601 in UTC; empty when unknown.
         results: result of each finished run, by the number of its folder under runs/.
         verdict: None while it is pending.
@@ -110,16 +105,27 @@ class Experiment:
 
     number: int
     folder: Path
-    proposal: Proposal
+    text: SharedText
+    story: Mapping[str, Any]
     created: str = ""
     results: dict[int, RunResult] = field(default_factory=dict)
     verdict: Verdict | None = None
     commit: str | None = None
 
+    @classmethod
+    def of(cls, number: int, folder: Path, proposal: Proposal, created: str = "") -> Experiment:
+        """A new experiment that tries a proposal."""
+        return cls(number, folder, SharedText.of(proposal.source), story_of(proposal), created)
+
     @property
     def source(self) -> str:
         """The whole text of train_mlx.py."""
-        return self.proposal.source
+        return str(self.text)
+
+    @property
+    def proposal(self) -> Proposal:
+        """The edit, with its source."""
+        return Proposal(self.source, **self.story)
 
     @property
     def runs(self) -> list[RunResult]:
@@ -174,13 +180,13 @@ class Experiment:
 
     def record_result(self, folder: Path, result: RunResult) -> None:
         """Finish the run in `folder` (from `new_run_folder`). NaN and infinity become None: unknown is null."""
-        known = _without_non_finite(asdict(result))
+        known = without_non_finite(asdict(result))
         write_json(folder / "result.json", known)
         self.results[int(folder.name)] = RunResult(**known)
 
     def record_verdict(self, verdict: Verdict) -> None:
         """Decide the experiment. NaN and infinity become None."""
-        known = _without_non_finite(asdict(verdict))
+        known = without_non_finite(asdict(verdict))
         write_json(self.folder / "verdict.json", known)
         self.verdict = Verdict(**known)
 
@@ -275,16 +281,15 @@ class Night:
         remove_tree(temporary)
         temporary.mkdir(parents=True)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        story = {key: value for key, value in asdict(proposal).items() if key != "source"}
-        story |= {"created": created, "source_sha256": hashlib.sha256(source).hexdigest()}
-        write_json(temporary / "proposal.json", _without_non_finite(story))
+        story = {**story_of(proposal), "created": created, "source_sha256": hashlib.sha256(source).hexdigest()}
+        write_json(temporary / "proposal.json", without_non_finite(story))
         write_text(temporary / SOURCE_FILE, proposal.source)
         parent = next((other for other in self.experiments if other.number == proposal.parent), None)
         if parent is not None:
             write_text(temporary / "change.patch", change_patch(parent.source, proposal.source))
         os.rename(temporary, folder)
         flush_folder(folder.parent)
-        experiment = Experiment(number, folder, proposal, created)
+        experiment = Experiment.of(number, folder, proposal, created)
         self.experiments.append(experiment)
         return experiment
 
@@ -459,6 +464,11 @@ class NightLock:
             return "process unknown"
 
 
+def story_of(proposal: Proposal) -> dict[str, Any]:
+    """All of a proposal but its source."""
+    return {key: value for key, value in asdict(proposal).items() if key != "source"}
+
+
 def change_patch(before: str, after: str) -> str:
     """Unified diff of train_mlx.py that `git apply` takes; empty when the texts are equal."""
     difference = unified_diff(_lines(before), _lines(after), f"a/{SOURCE_FILE}", f"b/{SOURCE_FILE}")
@@ -509,14 +519,6 @@ def _number(value: float | None, form: str, unit: float = 1) -> str:
     return "" if value is None else format(value / unit, form)
 
 
-def _without_non_finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_non_finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_non_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _numbered_folders(root: Path) -> Iterator[tuple[int, Path]]:
     for folder in (root / "experiments").glob("*"):
         if re.fullmatch(r"[0-9]{4,}", folder.name) and folder.is_dir():
@@ -532,59 +534,30 @@ def _load_experiment(number: int, folder: Path, damage: list[str]) -> Experiment
     proposal, created = Proposal(source, UNKNOWN_DESCRIPTION), ""
     try:
         proposal, created = _read_proposal(folder, source)
-    except _DamagedFileError as error:
+    except DamagedFileError as error:
         damage.append(f"experiment {number:04d}: {error}; its description and parent are unknown")
-    experiment = Experiment(number, folder, proposal, created)
+    experiment = Experiment.of(number, folder, proposal, created)
     for path in folder.glob("runs/*/result.json"):
         if not re.fullmatch(r"[1-9][0-9]*", path.parent.name):
             continue
         try:
-            experiment.results[int(path.parent.name)] = _build(RunResult, _read_object(path), path)
-        except _DamagedFileError as error:
+            experiment.results[int(path.parent.name)] = build_record(RunResult, read_object(path), path)
+        except DamagedFileError as error:
             damage.append(f"experiment {number:04d}: {error}; that run counts as not done and will be used again")
     try:
         experiment.verdict = _read_verdict(folder / "verdict.json")
-    except _DamagedFileError as error:
+    except DamagedFileError as error:
         damage.append(f"experiment {number:04d}: {error}; it will be decided again from its runs")
     commit = folder / "commit.txt"
     experiment.commit = commit.read_bytes().decode("ascii", "replace").strip() or None if commit.is_file() else None
     return experiment
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError) as error:
-        raise _DamagedFileError(f"{path} is damaged ({error})") from None
-    if not isinstance(value, dict):
-        raise _DamagedFileError(f"{path} is damaged (no JSON object)")
-    return value
-
-
-def _build(kind: type[Record], value: dict[str, Any], path: Path) -> Record:
-    """A record from its JSON, with every field of its type and every number finite."""
-    hints = _field_types(kind)
-    for name, entry in value.items():
-        hint = hints.get(name)
-        whole_for_float = isinstance(entry, int) and hint is not None and isinstance(1.0, hint)
-        if hint is None or not (isinstance(entry, hint) or whole_for_float) or entry != _without_non_finite(entry):
-            raise _DamagedFileError(f"{path} is damaged (field {name!r} holds {entry!r})")
-    try:
-        return kind(**value)
-    except TypeError as error:
-        raise _DamagedFileError(f"{path} is damaged ({error})") from None
-
-
-@cache
-def _field_types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)  # slow, and asked for every file of a night
-
-
 def _read_proposal(folder: Path, source: str) -> tuple[Proposal, str]:
     path = folder / "proposal.json"
-    story = _read_object(path)
+    story = read_object(path)
     created, digest = story.pop("created", ""), story.pop("source_sha256", None)
-    proposal = _build(Proposal, {**story, "source": source}, path)
+    proposal = build_record(Proposal, {**story, "source": source}, path)
     if digest != hashlib.sha256(source.encode("utf-8")).hexdigest():
         raise _SourceLostError(f"{folder / SOURCE_FILE} is not the text that was proposed")
     return proposal, str(created)
@@ -593,17 +566,17 @@ def _read_proposal(folder: Path, source: str) -> tuple[Proposal, str]:
 def _read_verdict(path: Path) -> Verdict | None:
     if not path.exists():
         return None
-    verdict = _build(Verdict, _read_object(path), path)
+    verdict = build_record(Verdict, read_object(path), path)
     if verdict.status not in (KEEP, DISCARD, INCONCLUSIVE, CRASH):
-        raise _DamagedFileError(f"{path} is damaged (status {verdict.status!r})")
+        raise DamagedFileError(f"{path} is damaged (status {verdict.status!r})")
     return verdict
 
 
 def _read_identity(root: Path) -> RunIdentity:
     path = root / "identity.json"
     try:
-        return _build(RunIdentity, _read_object(path), path)
-    except _DamagedFileError as error:
+        return build_record(RunIdentity, read_object(path), path)
+    except DamagedFileError as error:
         raise AutoresearchError(
             f"{error}, so nothing says which dataset and budget this run belongs to; put the file back, or start "
             "another run with another --tag"
@@ -625,8 +598,8 @@ def _require_same(there: RunIdentity, here: RunIdentity, root: Path) -> None:
 
 def _best_number(best: Path) -> int | None:
     try:
-        return _read_object(best / "score.json").get("experiment")
-    except _DamagedFileError:
+        return read_object(best / "score.json").get("experiment")
+    except DamagedFileError:
         return None
 
 

@@ -8,9 +8,9 @@ process that runs it, and perhaps more than read. So that process never holds wh
   cut, and tells the nats before the cut and the logits at the last position before it. What really follows there is
   known to the judge alone.
 
-Both must agree, and neither sees what the other is asked. So every row of the first answer is checked at a position where the second could not know the truth,
-and causality, independence of the rows and of the order of calls all follow. Random cuts can miss a model that looks
-ahead at a few positions only: before a keep every cut is tried as well.
+Both must agree, and neither sees what the other is asked. So every row of the first answer is checked at a position
+where the second could not know the truth, and causality, independence of the rows and of the order of calls all follow.
+Random cuts can miss a model that looks ahead at a few positions only: before a keep every cut is tried as well.
 """
 
 from __future__ import annotations

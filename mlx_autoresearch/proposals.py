@@ -10,8 +10,9 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from mlx_autoresearch.files import read_json, write_json
+from mlx_autoresearch.files import write_json
 from mlx_autoresearch.records import Proposal
+from mlx_autoresearch.stored_records import DamagedFileError, build_record, read_object
 
 QUEUE_FOLDER = "queue"
 
@@ -31,9 +32,9 @@ class ProposalQueue:
         for path in sorted(folder.iterdir()):
             if re.fullmatch(r"-?[0-9]+\.json", path.name):
                 try:
-                    self._waiting[int(path.stem)] = Proposal(**read_json(path))
+                    self._waiting[int(path.stem)] = build_record(Proposal, read_object(path), path)
                     continue
-                except (OSError, ValueError, TypeError):
+                except DamagedFileError:
                     self.damaged += 1
             path.unlink(missing_ok=True)
 

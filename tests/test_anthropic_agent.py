@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anthropic
 import pytest
+from entries import entry_of
 from fake_llm import FakeLLM, text, thinking, tool_use
 from waiting import wait_until
 
@@ -23,7 +24,7 @@ from mlx_autoresearch.agents import (
     SpendingLimitError,
 )
 from mlx_autoresearch.agents.anthropic import ANSWERS, DEFAULT_MODEL, AnthropicAgent, Desk, Limits, ToolCall
-from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.patience import Patience, ask_patiently, retry_after
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Proposal
@@ -105,8 +106,8 @@ def spent(folder: Path) -> list[dict]:
 def brief(**changes) -> Briefing:
     tried = SOURCE.replace("DEPTH = 4", "DEPTH = 3")
     history = [
-        HistoryEntry(0, None, SOURCE, "baseline", KEEP, 1.2),
-        HistoryEntry(1, 0, tried, "fewer layers", DISCARD, 1.3, "Worse by 0.1.", log_tail="the end of its log"),
+        entry_of(0, None, SOURCE, "baseline", KEEP, 1.2),
+        entry_of(1, 0, tried, "fewer layers", DISCARD, 1.3, "Worse by 0.1.", log_tail="the end of its log"),
     ]
     return replace(Briefing("Make it better.", SOURCE, 0, 1.2, 0.01, history, 0, 300.0), **changes)
 
@@ -153,7 +154,7 @@ def test_what_is_sent_to_anthropic(fake: FakeLLM, tmp_path: Path, monkeypatch: p
     fake.policy = scripted([tool_use("read_experiment", number=1)], [edit("DEPTH = 4", "DEPTH = 5")], good_answer())
     agent.propose(brief())
     fake.policy = scripted(good_answer())
-    later = brief(history=[*brief().history, HistoryEntry(2, 0, SOURCE + "\n\nX = 1\n", "another", DISCARD, 1.4)])
+    later = brief(history=[*brief().history, entry_of(2, 0, SOURCE + "\n\nX = 1\n", "another", DISCARD, 1.4)])
     agent.propose(later)
     for request in fake.requests:
         body = request.body
@@ -254,7 +255,7 @@ def test_ending_without_a_submission_is_reminded_once(fake: FakeLLM, tmp_path: P
 
 def test_mending_starts_from_the_crashed_file(fake: FakeLLM, tmp_path: Path) -> None:
     broken = SOURCE.replace("return RATE, DEPTH", "return RATE, DEPTH / 0")
-    crash = HistoryEntry(2, 0, broken, "divide", CRASH, None, "ZeroDivisionError", log_tail="Traceback: by zero")
+    crash = entry_of(2, 0, broken, "divide", CRASH, None, "ZeroDivisionError", log_tail="Traceback: by zero")
     fake.policy = scripted([edit("DEPTH / 0", "DEPTH / 2"), submit()])
     proposal = make_agent(fake, tmp_path).propose(brief(history=[*brief().history, crash], repair=2))
     assert proposal.source == SOURCE.replace("return RATE, DEPTH", "return RATE, DEPTH / 2")

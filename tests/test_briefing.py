@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from entries import entry_of
 from small_project import small_source
 
 from mlx_autoresearch import briefings
@@ -35,7 +36,7 @@ def curve(tokens: int, end: float) -> tuple[CurvePoint, ...]:
     return tuple(CurvePoint(30.0 * k, tokens * k // 10, end + 0.1 * (10 - k)) for k in range(1, 11))
 
 
-BASELINE = HistoryEntry(
+BASELINE = entry_of(
     0,
     None,
     SOURCE,
@@ -54,7 +55,7 @@ def brief(*entries: HistoryEntry, **changes: object) -> Briefing:
 
 def entry(number: int, status: str = DISCARD, **changes: object) -> HistoryEntry:
     facts = {"description": f"rate {number}", "val_bpb": None if status == CRASH else 1.3, "reason": "Not better."}
-    return HistoryEntry(number, 0, edited(0.001 * (1 + (number - 1) % 9)), status=status, **{**facts, **changes})
+    return entry_of(number, 0, edited(0.001 * (1 + (number - 1) % 9)), status=status, **{**facts, **changes})
 
 
 def test_the_stable_part_does_not_change_with_the_history() -> None:
@@ -138,8 +139,8 @@ def test_a_repair_shows_the_failed_file_and_its_end() -> None:
 
 def test_changed_parts_are_named() -> None:
     after = edited(0.9).replace("return self.down(", "return 2 * self.down(")
-    assert changed_parts(SOURCE, after) == ["MATRIX_LR", "MLP.__call__"]
-    assert changed_parts(SOURCE, "def :")[:1] == ["M"] and changed_parts(SOURCE, SOURCE + "\n# more") == []
+    assert changed_parts(SOURCE, after) == ("MATRIX_LR", "MLP.__call__")
+    assert changed_parts(SOURCE, "def :")[:1] == ("M",) and changed_parts(SOURCE, SOURCE + "\n# more") == ()
 
 
 def test_refusals_say_why() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from entries import entry_of
 from fake_llm import FakeLLM, text, tool_use
 from waiting import wait_until
 
@@ -23,7 +24,7 @@ from mlx_autoresearch.agents import (
     conversation,
     proposing,
 )
-from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.chat import ChatAgent, Limits, completions_url
 from mlx_autoresearch.agents.patience import Patience
 from mlx_autoresearch.errors import AutoresearchError
@@ -54,7 +55,7 @@ QUICK = Patience(tries=3, first_wait=0.01, longest_wait=0.05)
 
 
 def brief(**changes: object) -> Briefing:
-    history = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, 2.0)]
+    history = [entry_of(0, None, SOURCE, "baseline", KEEP, 2.0)]
     values = {"source": SOURCE, "incumbent": 0, "incumbent_bpb": 2.0, "noise": 0.01, "history": history}
     return Briefing(**{"program": "Lower val_bpb.", "machine_class": 0, "budget_seconds": 300.0, **values, **changes})
 
@@ -174,7 +175,7 @@ def test_three_answers_that_can_not_be_used(server: FakeLLM, ledger: Ledger, ans
 
 def test_duplicates_are_told_the_earlier_result(server: FakeLLM, ledger: Ledger) -> None:
     answering(server, GOOD_ANSWER, edit(DEPTH_LINE, DEEPER_LINE))
-    tried = HistoryEntry(7, 0, EDITED + "# nothing\n", "rate down", DISCARD, 2.1)
+    tried = entry_of(7, 0, EDITED + "# nothing\n", "rate down", DISCARD, 2.1)
     proposal = agent_for(server, ledger).propose(brief(history=[*brief().history, tried]))
     assert proposal.source == SOURCE.replace(DEPTH_LINE, DEEPER_LINE)
     assert "experiment 7 (rate down; discard, val_bpb 2.1000)" in server.requests[1].body["messages"][-1]["content"]
@@ -239,7 +240,7 @@ def test_fields_are_bounded(server: FakeLLM, ledger: Ledger) -> None:
 def test_a_repair_edits_the_crashed_file(server: FakeLLM, ledger: Ledger) -> None:
     crashed = SOURCE.replace("return DEPTH, RATE", "return DEPTH / 0, RATE")
     answering(server, edit("    return DEPTH / 0, RATE", "    return DEPTH / 1, RATE"))
-    history = [*brief().history, HistoryEntry(4, 0, crashed, "halve", CRASH, None, log_tail="ZeroDivisionError")]
+    history = [*brief().history, entry_of(4, 0, crashed, "halve", CRASH, None, log_tail="ZeroDivisionError")]
     proposal = agent_for(server, ledger).propose(brief(history=history, repair=4))
     assert "return DEPTH / 1, RATE" in proposal.source and proposal.parent == 0
 

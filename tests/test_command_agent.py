@@ -18,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from entries import entry_of
 from fake_llm import FakeLLM, text, tool_use
 from waiting import wait_until
 
@@ -30,7 +31,7 @@ from mlx_autoresearch.agents import (
     command,
     make_agent,
 )
-from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.command import (
     SHORTEST_WAIT_SECONDS,
     Answer,
@@ -67,7 +68,7 @@ SAY = "print('Done.\\nDESCRIPTION: wider\\nHYPOTHESIS: more room\\nEXPECTED: 0.0
 
 
 def briefing(**changes: object) -> Briefing:
-    history = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, 1.2)]
+    history = [entry_of(0, None, SOURCE, "baseline", KEEP, 1.2)]
     return replace(Briefing("# The program", SOURCE, 0, 1.2, 0.01, history, 0, 300.0), **changes)
 
 
@@ -129,7 +130,7 @@ def test_what_the_program_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_crashed_edit_is_mended_in_its_own_file(tmp_path: Path) -> None:
-    crashed = HistoryEntry(1, 0, SOURCE + "CRASH = 1 / 0\nprint(CRASH)\n", "a crash", CRASH, None, "python error")
+    crashed = entry_of(1, 0, SOURCE + "CRASH = 1 / 0\nprint(CRASH)\n", "a crash", CRASH, None, "python error")
     repair = briefing(history=[*briefing().history, crashed], repair=1)
     code = "assert 'a crash' in open('briefing.md').read()\n"
     code += "open('train_mlx.py', 'w').write(source.replace('1 / 0', '1 / 2'))\n"

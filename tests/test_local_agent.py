@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from entries import entry_of
 from huggingface_hub import constants
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from waiting import wait_until
@@ -27,7 +28,7 @@ from mlx_autoresearch.agents import (
     local,
     local_worker,
 )
-from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.local import LocalAgent
 from mlx_autoresearch.machine import GIB
 from mlx_autoresearch.records import CRASH, KEEP
@@ -61,7 +62,7 @@ READY_AND_GOOD = f"say(ready=True)\nfor line in sys.stdin: answer({GOOD!r})\n"
 
 
 def brief(**changes: object) -> Briefing:
-    history = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, 2.0)]
+    history = [entry_of(0, None, SOURCE, "baseline", KEEP, 2.0)]
     values = {"source": SOURCE, "incumbent": 0, "incumbent_bpb": 2.0, "noise": 0.01, "history": history}
     return Briefing(**{"program": "Lower val_bpb.", "machine_class": 0, "budget_seconds": 300.0, **values, **changes})
 
@@ -459,16 +460,14 @@ def test_the_briefing_is_cut_to_the_context(
         )
 
     monkeypatch.setattr(local, "propose_edit", spying)
-    long_history = [
-        HistoryEntry(n, 0, SOURCE, f"attempt {n} " * 9, KEEP, 2.0, patch="-a\n+b\n" * 99) for n in range(99)
-    ]
+    long_history = [entry_of(n, 0, SOURCE, f"attempt {n} " * 9, KEEP, 2.0, patch="-a\n+b\n" * 99) for n in range(99)]
     agent = agent_for(no_model, ledger)
     with pytest.raises(NoProposalError):
         agent.propose(brief(history=long_history))
     assert 3000 < lengths[0] < (9000 - local.ANSWER_TOKENS) * local.CHARACTERS_PER_TOKEN
     with pytest.raises(AgentUnusableError, match=r"context of .* \(9,000 tokens\) is too small"):
         agent.propose(brief(source=SOURCE + "# x\n" * 5000))
-    crashed = HistoryEntry(1, 0, SOURCE + "# x\n" * 1000, "crash", CRASH, None)
+    crashed = entry_of(1, 0, SOURCE + "# x\n" * 1000, "crash", CRASH, None)
     with pytest.raises(NoProposalError, match="no room for the file"):
         agent.propose(brief(history=[*brief().history, crashed], repair=1))
 

@@ -42,8 +42,11 @@ def test_damaged_files_in_the_queue_are_counted_and_removed(tmp_path: Path) -> N
     (folder / "000007.json").write_text('{"source": ')
     (folder / "000008.json").write_text('{"nothing": 1}')
     (folder / "000009.partial.json").write_text("half")
+    (folder / "000010.json").write_text('{"source": 5, "description": ["a", "list"]}')
+    (folder / "000011.json").write_text('{"source": "a", "description": "d", "parent": "one", "tokens": NaN}')
+    (folder / "000012.json").write_text("[]")
     queue = ProposalQueue(folder)
-    assert queue.damaged == 2 and [proposal.description for proposal in queue.waiting()] == ["good"]
+    assert queue.damaged == 5 and [proposal.description for proposal in queue.waiting()] == ["good"]
     assert [path.name for path in folder.iterdir()] == ["000001.json"]
 
 

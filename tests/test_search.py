@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from entries import entry_of
 from small_project import small_source
 
 from mlx_autoresearch.agents import search
@@ -59,16 +60,16 @@ def brief(history: list[HistoryEntry], incumbent: int = 0) -> Briefing:
 
 
 def start(source: str = SOURCE) -> list[HistoryEntry]:
-    return [HistoryEntry(0, None, source, "baseline", KEEP, 2.0)]
+    return [entry_of(0, None, source, "baseline", KEEP, 2.0)]
 
 
 def night(propose: Callable[[Briefing], str], count: int) -> tuple[list[HistoryEntry], int]:
     """`count` proposals scored by `loss`, each better one kept; history and number of the incumbent."""
-    history, incumbent = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, loss(SOURCE))], 0
+    history, incumbent = [entry_of(0, None, SOURCE, "baseline", KEEP, loss(SOURCE))], 0
     for number in range(1, count + 1):
         source = propose(brief(history, incumbent))
         better = loss(source) < history[incumbent].val_bpb
-        history.append(HistoryEntry(number, incumbent, source, "", KEEP if better else DISCARD, loss(source)))
+        history.append(entry_of(number, incumbent, source, "", KEEP if better else DISCARD, loss(source)))
         incumbent = number if better else incumbent
     return history, incumbent
 
@@ -153,7 +154,7 @@ def test_good_scores_draw_proposals_near_them() -> None:
     def mean_proposal(best: float) -> float:
         rates = [0.5, *(index / 10 for index in range(11) if index != 5)]
         history = [
-            HistoryEntry(number, 0, write_knobs(source, {"RATE": rate}, 0), "", DISCARD, 1 + abs(rate - best))
+            entry_of(number, 0, write_knobs(source, {"RATE": rate}, 0), "", DISCARD, 1 + abs(rate - best))
             for number, rate in enumerate(rates)
         ]
         proposals = [SearchAgent(seed).propose(brief(history)).source for seed in range(12)]
@@ -166,11 +167,11 @@ def test_good_scores_draw_proposals_near_them() -> None:
 def share_above(status: str, score: Callable[[int], float | None]) -> float:
     """Share of proposals nearer to the experiments at 54, 58, ... 98 than to the others at 4, 8, ... 48 and 50."""
     source = program("SIZE = 50  # {1..100}\n")
-    history = [HistoryEntry(0, None, source, "", KEEP, 2.0)]
+    history = [entry_of(0, None, source, "", KEEP, 2.0)]
     for number, size in enumerate([*range(4, 50, 4), *range(54, 100, 4)], start=1):
         edited = write_knobs(source, {"SIZE": size}, 0)
         value = score(size) if size > 50 else 2.0 + size / 1000
-        history.append(HistoryEntry(number, 0, edited, "", status if size > 50 else DISCARD, value))
+        history.append(entry_of(number, 0, edited, "", status if size > 50 else DISCARD, value))
     proposed = [read_knobs(SearchAgent(seed).propose(brief(history)).source, 0)["SIZE"].value for seed in range(40)]
     return sum(size > 52 for size in proposed) / len(proposed)
 
@@ -187,9 +188,9 @@ def test_where_programs_crash_only_bold_proposals_go(monkeypatch: pytest.MonkeyP
 def test_a_crash_of_rewritten_code_does_not_count_against_its_knobs() -> None:
     source = program("SIZE = 50  # {1..100}\n")
     broken = write_knobs(source, {"SIZE": 60}, 0) + "raise SystemExit(SIZE)\n"
-    scored = HistoryEntry(1, 0, write_knobs(source, {"SIZE": 20}, 0), "", DISCARD, 2.1)
-    rewritten = [*start(source), scored, HistoryEntry(2, 0, broken, "", CRASH, None)]
-    by_knob = [*start(source), scored, HistoryEntry(2, 0, write_knobs(source, {"SIZE": 60}, 0), "", CRASH, None)]
+    scored = entry_of(1, 0, write_knobs(source, {"SIZE": 20}, 0), "", DISCARD, 2.1)
+    rewritten = [*start(source), scored, entry_of(2, 0, broken, "", CRASH, None)]
+    by_knob = [*start(source), scored, entry_of(2, 0, write_knobs(source, {"SIZE": 60}, 0), "", CRASH, None)]
 
     def above(history: list[HistoryEntry]) -> int:
         proposed = [SearchAgent(seed).propose(brief(history)).source for seed in range(30)]
@@ -202,7 +203,7 @@ def test_everything_is_proposed_once_and_then_there_is_nothing_left() -> None:
     source = program('SIZE = 2  # {1..3}\nFLAG = True  # {False, True}\nNAME = "a"  # {"a", "b"}\n')
     history, agent = start(source), SearchAgent(0)
     for number in range(1, 12):
-        history.append(HistoryEntry(number, 0, agent.propose(brief(history)).source, "", DISCARD, 2.0 + number / 10))
+        history.append(entry_of(number, 0, agent.propose(brief(history)).source, "", DISCARD, 2.0 + number / 10))
     assert len({entry.source for entry in history}) == 12
     with pytest.raises(AutoresearchError, match="was tried"):
         agent.propose(brief(history))
@@ -214,8 +215,8 @@ def test_the_same_knobs_in_another_program_are_not_a_repetition() -> None:
     flipped = write_knobs(source, {"FLAG": False}, 0)
     history = [
         *start(source),
-        HistoryEntry(1, 0, flipped, "", DISCARD, 2.1),
-        HistoryEntry(2, 0, rewritten, "", KEEP, 1.9),
+        entry_of(1, 0, flipped, "", DISCARD, 2.1),
+        entry_of(2, 0, rewritten, "", KEEP, 1.9),
     ]
     assert SearchAgent(0).propose(brief(history, incumbent=2)).source == write_knobs(rewritten, {"FLAG": False}, 0)
 
@@ -230,15 +231,15 @@ def test_incumbents_outside_their_ranges_and_off_their_steps_are_met() -> None:
         proposal = agent.propose(brief(history))
         before, after = read_knobs(source, 0), read_knobs(proposal.source, 0)
         assert all(inside(after[name]) for name in after if after[name].value != before[name].value)
-        history.append(HistoryEntry(number, 0, proposal.source, "", DISCARD, 2.0 + number / 100))
+        history.append(entry_of(number, 0, proposal.source, "", DISCARD, 2.0 + number / 100))
 
 
 def test_programs_that_can_not_be_read_or_lack_knobs_are_passed_over() -> None:
     history = [
         *start(),
-        HistoryEntry(1, 0, "not python (", "", CRASH, None, "syntax error"),
-        HistoryEntry(2, 0, 'RATE = "text"\n', "", DISCARD, 2.1),
-        HistoryEntry(3, 0, "", "", DISCARD, 2.2),
+        entry_of(1, 0, "not python (", "", CRASH, None, "syntax error"),
+        entry_of(2, 0, 'RATE = "text"\n', "", DISCARD, 2.1),
+        entry_of(3, 0, "", "", DISCARD, 2.2),
     ]
     assert SearchAgent(0).propose(brief(history)).source != SOURCE
 
@@ -274,7 +275,7 @@ def tried(number: int, values: dict, gain: float | None, status: str = DISCARD, 
     """An experiment that changed knobs of SOURCE and measured a gain."""
     score = None if gain is None else 2.0 - gain
     source = write_knobs(SOURCE, values, MACHINE)
-    return HistoryEntry(number, parent, source, f"number {number}", status, score, gain=gain)
+    return entry_of(number, parent, source, f"number {number}", status, score, gain=gain)
 
 
 def test_edits_of_the_catalogue_come_alone_and_once(only: Callable[..., None]) -> None:
@@ -283,7 +284,7 @@ def test_edits_of_the_catalogue_come_alone_and_once(only: Callable[..., None]) -
     proposals = []
     for number in range(1, 4):
         proposals.append(agent.propose(brief(history)))
-        history.append(HistoryEntry(number, 0, proposals[-1].source, "", DISCARD, 2.1))
+        history.append(entry_of(number, 0, proposals[-1].source, "", DISCARD, 2.1))
     assert {proposal.source for proposal in proposals[:2]} == {SORTED.apply(SOURCE), ENDED.apply(SOURCE)}
     assert {proposal.description for proposal in proposals[:2]} == {"change the order", "change the end"}
     assert proposals[0].hypothesis == "somebody found it"
@@ -302,14 +303,14 @@ def test_the_first_near_misses_are_not_combined_yet() -> None:
 def test_near_misses_are_combined(only: Callable[..., None]) -> None:
     only("combinations")
     agent = SearchAgent(0, (SORTED,))
-    edited = HistoryEntry(2, 0, SORTED.apply(SOURCE), "change the order", DISCARD, 2.004, gain=-0.004)
+    edited = entry_of(2, 0, SORTED.apply(SOURCE), "change the order", DISCARD, 2.004, gain=-0.004)
     history = [*start(), tried(1, {"RATE": 0.05, "DEPTH": 4}, 0.006, INCONCLUSIVE), edited]
     proposal = agent.propose(brief(history))
     assert proposal.source == write_knobs(SORTED.apply(SOURCE), {"RATE": 0.05, "DEPTH": 4}, MACHINE)
     assert proposal.description == "near misses 1 and 2 together: DEPTH 3 -> 4, RATE 0.15 -> 0.05; order"
     assert "+0.0060" in proposal.hypothesis and proposal.expected.startswith("+0.0020")
 
-    history.append(HistoryEntry(3, 0, proposal.source, proposal.description, DISCARD, 2.5, gain=-0.5))
+    history.append(entry_of(3, 0, proposal.source, proposal.description, DISCARD, 2.5, gain=-0.5))
     assert "together" not in agent.propose(brief(history)).description  # the only pair was tried
 
 
@@ -335,7 +336,7 @@ def test_better_near_misses_are_combined_first(only: Callable[..., None]) -> Non
 
 def test_a_near_miss_of_an_older_incumbent_is_tried_on_the_present_one(only: Callable[..., None]) -> None:
     only("combinations")
-    kept = HistoryEntry(2, 0, write_knobs(SOURCE, {"DEPTH": 6}, MACHINE), "", KEEP, 1.9, gain=0.1)
+    kept = entry_of(2, 0, write_knobs(SOURCE, {"DEPTH": 6}, MACHINE), "", KEEP, 1.9, gain=0.1)
     proposal = SearchAgent(0).propose(brief([*start(), tried(1, {"RATE": 0.05}, 0.004, INCONCLUSIVE), kept], 2))
     assert proposal.source == write_knobs(SOURCE, {"DEPTH": 6, "RATE": 0.05}, MACHINE)
     assert proposal.description == "near miss 1 again: RATE 0.15 -> 0.05" and proposal.parent == 2
@@ -347,9 +348,7 @@ def test_a_near_miss_of_an_older_incumbent_is_tried_on_the_present_one(only: Cal
 def test_near_misses_of_other_researchers_are_carried_over(only: Callable[..., None]) -> None:
     only("combinations")
     rewritten = SOURCE.replace("    return [DEPTH", "    print(RATE)\n    return [DEPTH")
-    theirs = HistoryEntry(
-        1, 0, write_knobs(rewritten, {"BATCH": 32}, MACHINE), "by hand", INCONCLUSIVE, 1.99, gain=0.01
-    )
+    theirs = entry_of(1, 0, write_knobs(rewritten, {"BATCH": 32}, MACHINE), "by hand", INCONCLUSIVE, 1.99, gain=0.01)
     proposal = SearchAgent(0).propose(brief([*start(), theirs, tried(2, {"RATE": 0.05}, 0.002, INCONCLUSIVE)]))
     assert proposal.source == write_knobs(rewritten, {"BATCH": 32, "RATE": 0.05}, MACHINE)
     assert proposal.description.endswith("a rewriting, BATCH 64 -> 32; RATE 0.15 -> 0.05")
@@ -377,7 +376,7 @@ def test_what_waits_is_not_proposed_again() -> None:
 
 
 def test_a_crash_to_be_mended_is_left_alone_and_the_incumbent_edited() -> None:
-    broken = HistoryEntry(1, 0, SOURCE.replace("return", "raise"), "", CRASH, None)
+    broken = entry_of(1, 0, SOURCE.replace("return", "raise"), "", CRASH, None)
     proposal = SearchAgent(0, ()).propose(replace(brief([*start(), broken]), repair=1, incumbent_bpb=None, noise=None))
     assert proposal.parent == 0 and "return" in proposal.source
 
@@ -385,7 +384,7 @@ def test_a_crash_to_be_mended_is_left_alone_and_the_incumbent_edited() -> None:
 def test_the_real_file_gets_proposals_of_every_kind_that_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "EARLY_EXPERIMENTS", 4)
     source = small_source()
-    history, agent, kinds = [HistoryEntry(0, None, source, "", KEEP, 2.0)], SearchAgent(2), Counter()
+    history, agent, kinds = [entry_of(0, None, source, "", KEEP, 2.0)], SearchAgent(2), Counter()
     for number in range(1, 16):
         briefing = replace(brief(history), machine_class=0)
         proposal = agent.propose(briefing)
@@ -393,7 +392,7 @@ def test_the_real_file_gets_proposals_of_every_kind_that_pass(monkeypatch: pytes
         kinds[
             "together" if "together" in proposal.description else "->" if "->" in proposal.description else "edit"
         ] += 1
-        history.append(HistoryEntry(number, 0, proposal.source, proposal.description, DISCARD, 2.004, gain=-0.004))
+        history.append(entry_of(number, 0, proposal.source, proposal.description, DISCARD, 2.004, gain=-0.004))
     assert set(kinds) == {"together", "->", "edit"}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from entries import entry_of
 from small_project import small_source
 from waiting import wait_until
 
@@ -18,7 +19,7 @@ from mlx_autoresearch.agents import (
     NoProposalError,
     SpendingLimitError,
 )
-from mlx_autoresearch.agents.briefing import Briefing, HistoryEntry
+from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.knobs import write_knobs
 from mlx_autoresearch.proposals import ProposalQueue
@@ -57,7 +58,7 @@ class Script:
 
 
 def briefing(**changes: object) -> Briefing:
-    history = [HistoryEntry(0, None, SOURCE, "baseline", KEEP, 1.0)]
+    history = [entry_of(0, None, SOURCE, "baseline", KEEP, 1.0)]
     facts = {"incumbent": 0, "incumbent_bpb": 1.0, "noise": 0.01, "history": history, "machine_class": 0}
     return Briefing(program="", source=SOURCE, budget_seconds=300.0, **{**facts, **changes})
 
@@ -208,7 +209,7 @@ def test_fruitless_answers_lead_to_a_pause(tmp_path: Path) -> None:
 
 def test_a_repair_is_asked_for_once_and_marked(tmp_path: Path) -> None:
     broken = edited(0.9)
-    history = [*briefing().history, HistoryEntry(1, 0, broken, "too fast", CRASH, None, "the loss is nan")]
+    history = [*briefing().history, entry_of(1, 0, broken, "too fast", CRASH, None, "the loss is nan")]
     wanted = briefing(history=history, repair=1)
     asked, _ = researcher(tmp_path, [lambda b: b.base, 0.05, 0.06])
     assert asked.ask(wanted) is None  # unchanged: given up

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlx_autoresearch.program_texts import SharedText
 from mlx_autoresearch.records import Proposal
 
 
@@ -59,7 +60,7 @@ class HistoryEntry:
     Attributes:
         number: the experiment's number.
         parent: number of the experiment whose file it edited; None for the baseline.
-        source: its train_mlx.py.
+        text: its train_mlx.py.
         description: one line about the edit.
         status: one of the statuses in `records`.
         val_bpb: mean over its runs in bits per byte; None when there is no score.
@@ -74,7 +75,7 @@ class HistoryEntry:
 
     number: int
     parent: int | None
-    source: str
+    text: SharedText
     description: str
     status: str
     val_bpb: float | None
@@ -87,6 +88,11 @@ class HistoryEntry:
     patch: str = ""
     log_tail: str = ""
     measured: Measured | None = None
+
+    @property
+    def source(self) -> str:
+        """Its train_mlx.py."""
+        return str(self.text)
 
 
 @dataclass(frozen=True)

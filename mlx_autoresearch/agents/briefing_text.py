@@ -277,12 +277,12 @@ def _near_misses(briefing: Briefing) -> str:
 
 def _untouched(briefing: Briefing) -> str:
     """Constants, functions and classes of the incumbent that no experiment has changed."""
-    sources = {entry.number: entry.source for entry in briefing.history}
+    entries = {entry.number: entry for entry in briefing.history}
     touched = {
         name
         for entry in briefing.history
-        if entry.parent in sources
-        for name in changed_parts(sources[entry.parent], entry.source)
+        if entry.parent in entries
+        for name in changed_parts(entries[entry.parent].source, entry.source)
     }
     names = [name for name in parts(briefing.source) if name not in touched]
     if not names or len(briefing.history) < 2:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 
+from mlx_autoresearch.program_texts import remembered
 from mlx_autoresearch.syntax import parse
 
 
-@lru_cache(maxsize=1024)
+@remembered(maxsize=4)  # parents: each is compared with many edits
 def parts(source: str) -> dict[str, str]:
     """The program's top-level parts by name, each as a normalised text: constants, functions, classes and methods.
 
@@ -31,7 +31,8 @@ def parts(source: str) -> dict[str, str]:
     return found
 
 
-def changed_parts(before: str, after: str) -> list[str]:
+@remembered(maxsize=4096)
+def changed_parts(before: str, after: str) -> tuple[str, ...]:
     """Names of the parts that were changed, added or removed, in the order of the file; methods as `Class.method`."""
     old, new = parts(before), parts(after)
-    return [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
+    return tuple(name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name))

@@ -53,6 +53,7 @@ from mlx_autoresearch.knobs import (
 )
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.noise import PRIOR_NOISE
+from mlx_autoresearch.program_texts import digest, remembered
 from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, Proposal
 
 if TYPE_CHECKING:
@@ -225,8 +226,7 @@ class SearchAgent:
     def __init__(self, seed: int = 0, catalogue: Sequence[StructuralEdit] = CATALOGUE) -> None:
         """`seed` decides all random choices, together with the length of the history; `catalogue` can be empty."""
         self._seed, self._catalogue = seed, catalogue
-        self._read: dict[tuple[str, int], tuple[Values, bytes] | None] = {}
-        self._changes: dict[tuple[str, str, int], _Change | None] = {}
+        self._changes: dict[tuple[bytes, bytes, int], _Change | None] = {}
 
     def close(self) -> None:
         """Nothing goes on between two calls."""
@@ -262,9 +262,9 @@ class SearchAgent:
             raise AutoresearchError(
                 "No knob of train_mlx.py declares a range; end a knob's comment with one, such as {0.005..0.2 log}"
             )
-        code = without_values(briefing.source, knobs)
-        sources = [entry.source for entry in briefing.history] + [proposal.source for proposal in briefing.waiting]
-        read = [self._knobs_and_code(source, briefing.machine_class) for source in sources]
+        code = digest(without_values(briefing.source, knobs))
+        tried = itertools.chain(briefing.history, briefing.waiting)
+        read = [_knobs_and_code(each.source, briefing.machine_class) for each in tried]
         return _Situation(
             briefing=briefing,
             knobs=searched,
@@ -287,21 +287,9 @@ class SearchAgent:
         ]
 
     def _program(self, entry: HistoryEntry, machine_class: int) -> _Program | None:
-        read = self._knobs_and_code(entry.source, machine_class)
+        read = _knobs_and_code(entry.source, machine_class)
         score = entry.val_bpb if entry.val_bpb is None or math.isfinite(entry.val_bpb) else None
         return None if read is None else _Program(entry.number, entry.parent, *read, score)
-
-    def _knobs_and_code(self, source: str, machine_class: int) -> tuple[Values, bytes] | None:
-        """Knobs of a program and the rest of its text; None when it can't be read. Texts are read once."""
-        key = (source, machine_class)
-        if key not in self._read:
-            try:
-                knobs = read_knobs(source, machine_class)
-                values = {name: knob.value for name, knob in knobs.items()}
-                self._read[key] = values, without_values(source, knobs)
-            except AutoresearchError:  # an agent's program that is not Python: it crashed and teaches nothing here
-                self._read[key] = None
-        return self._read[key]
 
     def _near_misses(self, briefing: Briefing) -> list[_NearMiss]:
         """The experiments that may have been better for all that is known, the best first."""
@@ -324,13 +312,23 @@ class SearchAgent:
 
     def _change(self, parent: HistoryEntry, entry: HistoryEntry, machine_class: int) -> _Change | None:
         """What `entry` changed in `parent`; None when a text can't be read. Worked out once."""
-        key = (parent.source, entry.source, machine_class)
+        key = (digest(parent.source), digest(entry.source), machine_class)
         if key not in self._changes:
             try:
                 self._changes[key] = _change_between(parent.source, entry.source, machine_class, self._catalogue)
             except (AutoresearchError, ValueError):  # not Python, or a knob that became one of another type
                 self._changes[key] = None
         return self._changes[key]
+
+
+@remembered(maxsize=4096)
+def _knobs_and_code(source: str, machine_class: int) -> tuple[Values, bytes] | None:
+    """Knobs of a program and the digest of the rest of its text; None when it can't be read."""
+    try:
+        knobs = read_knobs(source, machine_class)
+    except AutoresearchError:  # an agent's program that is not Python: it crashed and teaches nothing here
+        return None
+    return {name: knob.value for name, knob in knobs.items()}, digest(without_values(source, knobs))
 
 
 def _mix(briefing: Briefing) -> Mix:
@@ -392,8 +390,10 @@ def _ideas(situation: _Situation, chance: random.Random) -> Iterator[_Idea]:
 def _structural_ideas(situation: _Situation, chance: random.Random) -> Iterator[_Idea]:
     """Edits of the catalogue that nobody tried, in an order drawn by chance."""
     briefing = situation.briefing
-    texts = [briefing.source, *(e.source for e in briefing.history), *(p.source for p in briefing.waiting)]
-    untried = [edit for edit in situation.catalogue if not any(edit.is_in(text) for text in texts)]
+    untried = list(situation.catalogue)
+    for each in (briefing, *briefing.history, *briefing.waiting):
+        source = each.source
+        untried = [edit for edit in untried if not edit.is_in(source)]
     for edit in chance.sample(untried, len(untried)):
         edited = edit.apply(briefing.source)
         if edited is not None:

@@ -17,6 +17,7 @@ from mlx_autoresearch.conditions import CONDITIONS_FILE
 from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.history import Experiment, Night, RunIdentity
 from mlx_autoresearch.noise import Noise, pooled_noise, spread
+from mlx_autoresearch.program_texts import SharedText
 from mlx_autoresearch.records import CRASH, Measurement, RunResult
 from mlx_autoresearch.report.areas import touched_areas
 from mlx_autoresearch.report.samples import Samples, read_samples
@@ -198,8 +199,8 @@ def gather(root: Path, running: bool) -> NightFacts:
     night = Night.read(root)
     noise = pooled_noise([spread(experiment.measurements) for experiment in night.experiments])
     test_noise = pooled_noise([spread(_test_measurements(experiment)) for experiment in night.experiments])
-    sources = {experiment.number: experiment.source for experiment in night.experiments}
-    rows = [_row(experiment, sources, noise, test_noise) for experiment in night.experiments]
+    texts = {experiment.number: experiment.text for experiment in night.experiments}
+    rows = [_row(experiment, texts, noise, test_noise) for experiment in night.experiments]
     dataset = _read_object(root / DATASET_FILE)
     return NightFacts(
         tag=root.name,
@@ -219,7 +220,7 @@ def gather(root: Path, running: bool) -> NightFacts:
     )
 
 
-def _row(experiment: Experiment, sources: Mapping[int, str], noise: Noise, test_noise: Noise) -> Row:
+def _row(experiment: Experiment, texts: Mapping[int, SharedText], noise: Noise, test_noise: Noise) -> Row:
     verdict, proposal = experiment.verdict, experiment.proposal
     compared = verdict is not None and verdict.val_bpb is not None and verdict.incumbent_bpb is not None
     failed = verdict is not None and verdict.status == CRASH  # one that was refused in the end has runs with scores
@@ -231,7 +232,7 @@ def _row(experiment: Experiment, sources: Mapping[int, str], noise: Noise, test_
         val=None if failed else _estimate(experiment.scores, noise),
         test=None if failed else _estimate([run.bpb for run in _test_measurements(experiment)], test_noise),
         gain=verdict.incumbent_bpb - verdict.val_bpb if compared else None,
-        areas=touched_areas(patch, sources.get(proposal.parent, "")),
+        areas=touched_areas(patch, str(texts.get(proposal.parent, ""))),
         patch=patch,
     )
 
