@@ -68,6 +68,8 @@ class Conditions:
         on_ac_power: False if any sample said battery.
         low_power_mode: True if any sample said so.
         threads: how many threads of the BLAS the run was given; None where it chooses itself.
+        step_drift: steps a second late in the run over those early in it, see `curve.step_drift`. Only recorded: an
+            edit may change its steps on purpose.
     """
 
     products: float | None = None
@@ -82,6 +84,7 @@ class Conditions:
     on_ac_power: bool | None = None
     low_power_mode: bool | None = None
     threads: int | None = None
+    step_drift: float | None = None
 
     @property
     def speed(self) -> Speed | None:

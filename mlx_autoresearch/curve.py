@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlx_autoresearch.files import open_plain
@@ -38,6 +39,26 @@ def last_point(path: Path) -> dict:
     except OSError:
         return {}
     return next((point for line in reversed(lines) if (point := _parse(line)) is not None), {})
+
+
+def step_drift(points: Sequence[Mapping[str, float]]) -> float | None:
+    """Steps a second in the last third of a run over those in its first third; below 1 it became slower.
+
+    An edit may mean that (longer rows later in the run), or the chip became warm. None where there are too few points.
+    """
+    if not points:
+        return None
+    start, third = points[0]["seconds"], (points[-1]["seconds"] - points[0]["seconds"]) / 3
+    first = [point for point in points if point["seconds"] <= start + third]
+    last = [point for point in points if point["seconds"] >= start + 2 * third]
+    before, after = _steps_per_second(first), _steps_per_second(last)
+    return None if not before or after is None else round(after / before, 3)
+
+
+def _steps_per_second(points: Sequence[Mapping[str, float]]) -> float | None:
+    if not points or points[-1]["seconds"] <= points[0]["seconds"]:
+        return None
+    return (points[-1]["step"] - points[0]["step"]) / (points[-1]["seconds"] - points[0]["seconds"])
 
 
 def _parse(line: str) -> dict | None:

@@ -34,7 +34,7 @@ from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
 from mlx_autoresearch.conditions_meter import ConditionsMeter
-from mlx_autoresearch.curve import CURVE_FILE
+from mlx_autoresearch.curve import CURVE_FILE, read_points, step_drift
 from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
@@ -324,7 +324,8 @@ class Loop:
         started = self.clock.now()
         with self._stage(experiment, f"run {number}"), ConditionsMeter(speed) as meter:
             result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
-        reason = self.machine_watch.why_invalid(experiment.number, number, meter.conditions, result)
+        conditions = replace(meter.conditions, step_drift=step_drift(read_points(folder / CURVE_FILE)))
+        reason = self.machine_watch.why_invalid(experiment.number, number, conditions, result)
         if reason is not None:  # the folder holds no result, so the next run takes its place
             self.terminal.say(f"This run doesn't count and will be repeated: {reason}.")
             return
