@@ -22,20 +22,16 @@ A file that is there but can't be read was damaged from outside. Each case is to
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import math
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from difflib import unified_diff
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mlx_autoresearch.errors import AutoresearchError
@@ -47,20 +43,15 @@ from mlx_autoresearch.files import (
     write_json,
     write_text,
 )
+from mlx_autoresearch.night_lock import ELSEWHERE
 from mlx_autoresearch.program_texts import SharedText
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Measurement, Proposal, RunResult, Verdict
+from mlx_autoresearch.results_table import mean_of_known, results_table
 from mlx_autoresearch.stored_records import DamagedFileError, build_record, read_object, without_non_finite
-from mlx_autoresearch.text import one_line
 
 SOURCE_FILE = "train_mlx.py"
 MODEL_FILES = ("model.mlxfn", "model.safetensors")
-RESULTS_COLUMNS = (
-    *("commit", "val_bpb", "memory_gb", "status", "description"),
-    *("experiment", "test_bpb", "interval", "runs", "steps", "tokens_M", "parameters_M", "seconds", "agent"),
-    *("llm_tokens", "usd"),
-)
 UNKNOWN_DESCRIPTION = "(unknown: proposal.json is damaged)"
-ELSEWHERE = "make room and that folder writable, or keep runs elsewhere: MLX_AUTORESEARCH_RUNS"
 
 
 class _SourceLostError(Exception):
@@ -152,7 +143,7 @@ class Experiment:
     @property
     def test_bpb(self) -> float | None:
         """Mean test_bpb of the runs that were scored on the test set, None when there is none."""
-        return _mean([run.test_bpb for run in self.runs if run.failure is None])
+        return mean_of_known([run.test_bpb for run in self.runs if run.failure is None])
 
     @property
     def kept(self) -> bool:
@@ -311,20 +302,9 @@ class Night:
         return failed[-count:] if count > 0 else []
 
     def write_results(self) -> None:
-        """Write results.tsv anew from the experiments: decided and skipped ones, a row each; unknown is empty.
-
-        val_bpb and interval are those of the verdict. steps, tokens_M and parameters_M are means over the scored
-        runs, memory_gb (GiB) the peak of all runs, seconds the wall time of all runs together.
-        """
-        rows = {experiment.number: _results_row(experiment) for experiment in self.experiments if experiment.verdict}
-        for number, sentence in self.skipped.items():
-            rows[number] = {"status": "damaged", "description": sentence, "experiment": f"{number:04d}"}
-        lines = ["\t".join(RESULTS_COLUMNS)]
-        for _, row in sorted(rows.items()):
-            # A double quote would open a quoted field for spreadsheets and pandas.
-            cells = [one_line(row.get(column, "")).replace('"', "'") for column in RESULTS_COLUMNS]
-            lines.append("\t".join(cells))
-        write_text(self.root / "results.tsv", "\n".join(lines) + "\n")
+        """Write results.tsv anew from the experiments, see `results_table`."""
+        decided = [experiment for experiment in self.experiments if experiment.verdict is not None]
+        write_text(self.root / "results.tsv", results_table(decided, self.skipped))
 
     def update_best(self, experiment: Experiment, tokenizer: Path | None = None) -> None:
         """Make best/ a copy of `experiment`; calling it again is harmless, so a resumed loop just does.
@@ -400,70 +380,6 @@ class Night:
         }
 
 
-class NightLock:
-    """Keeps a second loop away from a tag. The operating system holds the lock, so none is ever left behind by a kill.
-
-    The lock belongs to the open file: a child that is forked without `exec` would hold it too; `subprocess` is fine.
-    """
-
-    def __init__(self, root: Path) -> None:
-        """`root` is runs/<tag>; it is made when missing."""
-        self.path = root / "lock"
-
-    def __enter__(self) -> NightLock:
-        """Take the lock.
-
-        Raises:
-            AutoresearchError: another process holds it, or the file can't be locked.
-        """
-        self._is_new = not self.path.exists()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise AutoresearchError(f"the lock {self.path} can't be opened: {error.strerror}; {ELSEWHERE}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self.path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat()):
-                raise BlockingIOError  # a loop that was refused removed the file in this very moment
-        except BlockingIOError:
-            holder = self._holder()
-            self._file.close()
-            raise AutoresearchError(
-                f"another loop ({holder}) is working on this tag ({self.path.parent}); wait for it, stop it, or choose "
-                "another --tag"
-            ) from None
-        except OSError as error:
-            self._file.close()
-            raise AutoresearchError(
-                f"{self.path} can't be locked ({error.strerror}); keep runs on a local disk: MLX_AUTORESEARCH_RUNS"
-            ) from None
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        with suppress(OSError):  # on a full disk the lock holds all the same, and only its holder has no name
-            self._file.truncate(0)
-            json.dump({"pid": os.getpid(), "started": started}, self._file)
-            self._file.flush()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Give the lock back; the file stays, unless the night was refused before anything else was made."""
-        if error is not None and self._is_new and os.listdir(self.path.parent) == [self.path.name]:
-            with suppress(OSError):  # another loop was quicker, or the disk is read-only: what happened is told already
-                self.path.unlink()
-                self.path.parent.rmdir()
-        self._file.close()
-
-    def _holder(self) -> str:
-        try:
-            self._file.seek(0)
-            holder = json.load(self._file)
-            return f"process {int(holder['pid'])}, since {holder['started']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "process unknown"
-
-
 def story_of(proposal: Proposal) -> dict[str, Any]:
     """All of a proposal but its source."""
     return {key: value for key, value in asdict(proposal).items() if key != "source"}
@@ -483,40 +399,6 @@ def _lines(text: str) -> list[str]:
 
 def _crashed(experiment: Experiment) -> bool:
     return experiment.verdict is not None and experiment.verdict.status == CRASH
-
-
-def _mean(values: list[Any]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
-
-
-def _results_row(experiment: Experiment) -> dict[str, str]:
-    verdict = experiment.verdict
-    scored = [run for run in experiment.runs if run.failure is None and run.val_bpb is not None]
-    peaks = [run.peak_memory_bytes for run in experiment.runs if run.peak_memory_bytes is not None]
-    seconds = [run.total_seconds for run in experiment.runs if run.total_seconds is not None]
-    return {
-        "commit": (experiment.commit or "")[:7],
-        "val_bpb": _number(verdict.val_bpb, ".6f"),
-        "memory_gb": _number(max(peaks, default=None), ".1f", 2**30),
-        "status": verdict.status,
-        "description": experiment.proposal.description,
-        "experiment": f"{experiment.number:04d}",
-        "test_bpb": _number(experiment.test_bpb, ".6f"),
-        "interval": _number(verdict.interval, ".6f"),
-        "runs": str(len(scored)),
-        "steps": _number(_mean([run.steps for run in scored]), ".0f"),
-        "tokens_M": _number(_mean([run.tokens for run in scored]), ".2f", 1e6),
-        "parameters_M": _number(_mean([run.parameters for run in scored]), ".2f", 1e6),
-        "seconds": _number(math.fsum(seconds) if seconds else None, ".0f"),
-        "agent": experiment.proposal.agent,
-        "llm_tokens": str(experiment.proposal.tokens),
-        "usd": "unknown" if experiment.proposal.dollars is None else f"{experiment.proposal.dollars:.4f}",
-    }
-
-
-def _number(value: float | None, form: str, unit: float = 1) -> str:
-    return "" if value is None else format(value / unit, form)
 
 
 def _numbered_folders(root: Path) -> Iterator[tuple[int, Path]]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.files import written_atomically
-from mlx_autoresearch.history import NightLock
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.process import PASSED_ON_PREFIXES
 

@@ -42,10 +42,11 @@ from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerprint_or_none
-from mlx_autoresearch.history import Experiment, Night, NightLock, RunIdentity
+from mlx_autoresearch.history import Experiment, Night, RunIdentity
 from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.night_clock import NightClock
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.opening import choose_tag, night_so_far, open_or_make_dataset
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.process import tail

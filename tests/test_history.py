@@ -19,15 +19,15 @@ import pytest
 
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import (
-    RESULTS_COLUMNS,
     UNKNOWN_DESCRIPTION,
     Experiment,
     Night,
-    NightLock,
     RunIdentity,
     change_patch,
 )
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.results_table import RESULTS_COLUMNS
 
 PROJECT = Path(__file__).resolve().parent.parent
 IDENTITY = RunIdentity("stories", "f00d", 300.0, "M4, 16 GB", "1", 256)
@@ -441,7 +441,7 @@ def test_models_of_baseline_and_keeps_only(root: Path) -> None:
 
 # --- lock -------------------------------------------------------------------------------------------------------------
 
-HOLDER = "import sys, time; from pathlib import Path; from mlx_autoresearch.history import NightLock\n"
+HOLDER = "import sys, time; from pathlib import Path; from mlx_autoresearch.night_lock import NightLock\n"
 
 
 def test_second_loop_is_told_the_process_and_a_kill_frees_the_lock(root: Path) -> None:
@@ -469,7 +469,8 @@ WORK = textwrap.dedent(
     '''
     import os, sys
     from pathlib import Path
-    from mlx_autoresearch.history import Night, NightLock, RunIdentity
+    from mlx_autoresearch.history import Night, RunIdentity
+    from mlx_autoresearch.night_lock import NightLock
     from mlx_autoresearch.records import DISCARD, KEEP, Proposal, RunResult, Verdict
 
     IDENTITY = RunIdentity("stories", "f00d", 300.0, "M4, 16 GB", "1", 256)

@@ -15,8 +15,8 @@ import pytest
 
 from mlx_autoresearch import launch_agent, loop
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.history import NightLock
 from mlx_autoresearch.launch_agent import LABEL, command_line, install, plist_path, uninstall
+from mlx_autoresearch.night_lock import NightLock
 
 LAUNCHCTL = """#!/bin/sh
 echo "$*" >> {calls}

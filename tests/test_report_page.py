@@ -16,7 +16,8 @@ import pytest
 from recorded_night import IDENTITY, PROJECT, make_night
 
 from mlx_autoresearch.errors import AutoresearchError
-from mlx_autoresearch.history import Night, NightLock
+from mlx_autoresearch.history import Night
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Proposal, RunResult, Verdict
 from mlx_autoresearch.report.__main__ import is_running, main
