@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from mlx_autoresearch.agents import AGENTS
+from mlx_autoresearch.notify import ON_THIS_MAC
 from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -62,8 +63,30 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--uninstall-launch-agent", action="store_true", help="macOS: stop that night, and don't start it again"
     )
+    add_looking_arguments(parser)
     add_researcher_arguments(parser)
     return parser
+
+
+def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments about how a person follows the night."""
+    group = parser.add_argument_group("looking", "how you follow the night; docs/night.md has more")
+    group.add_argument(
+        "--watch",
+        nargs="?",
+        const="",
+        metavar="TAG",
+        help="only look at a night, running or over, from another terminal (default: the one worked on last)",
+    )
+    group.add_argument("--plain", action="store_true", help="no live view at a terminal: lines only")
+    group.add_argument(
+        "--notify",
+        nargs="?",
+        const=ON_THIS_MAC,
+        metavar="URL",
+        help="tell when the night is over or in trouble: POST a small JSON to this webhook, or without a URL show a "
+        "notification on this Mac",
+    )
 
 
 def add_researcher_arguments(parser: argparse.ArgumentParser) -> None:

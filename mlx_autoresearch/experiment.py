@@ -75,12 +75,14 @@ class Progress:
         seconds: time in this stage.
         budget_seconds: training budget.
         point: the newest line of the learning curve, empty before the first.
+        folder: where that curve is.
     """
 
     stage: str
     seconds: float
     budget_seconds: float
     point: dict
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ class Laboratory:
 
         def tick() -> None:
             point = last_point(folder / CURVE_FILE)
-            self.on_progress(Progress(stage, awake_seconds() - started, self.budget_seconds, point))
+            self.on_progress(Progress(stage, awake_seconds() - started, self.budget_seconds, point, folder))
 
         return tick
 

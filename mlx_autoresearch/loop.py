@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from mlx_autoresearch import launch_agent, machine, noise, verdict
+from mlx_autoresearch import launch_agent, machine, noise, notify, verdict
 from mlx_autoresearch.agents import Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
@@ -58,9 +58,11 @@ from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cost_text, known_prices
+from mlx_autoresearch.status import BY_HAND, BY_ITSELF, OVER, StatusBoard
 from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
 from mlx_autoresearch.trust import choose_sandbox, sandbox_line
+from mlx_autoresearch.watch import watch
 
 CONTRACT_VERSION = "3"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
@@ -184,6 +186,7 @@ class Loop:
     def _next_experiment(self) -> Experiment | None:
         """The agent's next proposal, or the stand-in's; None when the incumbent should be run again instead."""
         briefing = self._briefing()
+        self.terminal.stage("waiting for a proposal")
         while (proposal := self.thinking.take(briefing)) is not None:
             fitting = self._fitted(proposal, replace(briefing, repair=None))
             if fitting is not None:
@@ -313,6 +316,7 @@ class Loop:
         """One training run with the experiment's next seed."""
         self._require_room()
         number = len(experiment.runs) + 1
+        self.terminal.stage(f"run {number}", experiment)
         speed = None
         if self.machine_watch.judges:
             with self.timeline.span("wait", experiment=experiment.number):
@@ -393,6 +397,7 @@ class Loop:
             vocab_size = next(run.vocab_size for run in incumbent.runs if run.failure is None)
             self.night.update_best(incumbent, self.dataset.tokenizer_file(vocab_size))
         self.night.write_results()
+        self.terminal.stage("writing the report")
         with self.timeline.span("report"):
             update_report(self.night, self.laboratory, self.terminal.say)
 
@@ -417,9 +422,8 @@ class Loop:
     @contextmanager
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
         """Show and record what is going on."""
-        title = f"{experiment.number:04d} {stage}: {experiment.proposal.description}"
-        span = self.timeline.span(stage, experiment=experiment.number)
-        with self.terminal.showing(title), span, self.fixed_files.unchanged():
+        self.terminal.stage(stage, experiment)
+        with self.timeline.span(stage, experiment=experiment.number), self.fixed_files.unchanged():
             yield
 
 
@@ -508,10 +512,15 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
         AutoresearchError: the night is refused, or has to stop.
         OSError: a file can't be written or read.
     """
-    terminal = Terminal()
+    terminal = Terminal(plain=arguments.plain)
+    if arguments.watch is not None:
+        stop_at_signals()
+        watch(arguments.watch or arguments.tag, arguments.plain)
+        return 0
     if arguments.uninstall_launch_agent:
         terminal.say(launch_agent.uninstall())
         return 0
+    notify.check_target(arguments.notify)
     agent_name, why = choose_agent(arguments.agent)
     terminal.say(f"Agent: {why}")
     dataset = open_or_make_dataset(arguments.dataset, terminal)
@@ -567,7 +576,8 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
         timeline = Timeline(root / TIMELINE_FILE)
         # A coding program that only happens to be installed may not be logged in: then the search agent does.
         insisted = arguments.agent is not None or agent_name == "anthropic"
-        researcher = Researcher(agent, terminal.say, timeline, insisted)
+        notifier, title = notify.Notifier(arguments.notify, terminal.say), f"mlx-autoresearch {tag}"
+        researcher = Researcher(agent, terminal.say, timeline, insisted, alarm=partial(notifier.tell, title))
         thinking = start_thinking(researcher, root / QUEUE_FOLDER)
 
         def on_progress(progress: Progress) -> None:
@@ -592,15 +602,25 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             clock=NightClock.after(night),
             prior_noise=noise.earlier_noise(runs_root(), identity, without=root),
         )
+        board = StatusBoard(root, agent_name, arguments.budget, ends, arguments.experiments)
+        terminal.follow(board)
+        ended, reason = BY_ITSELF, "A fault of this program; it was printed where the loop was started."
         try:
-            loop.run()
+            with terminal.live(night):
+                loop.run()
+            ended, reason = OVER, ""
         except KeyboardInterrupt:
+            ended, reason = BY_HAND, ""
             terminal.say("Stopped. A run that was not finished will be repeated when the loop is started again.")
         except (AutoresearchError, OSError) as error:
+            reason = str(error)
             terminal.log(f"Stopped: {error}")
             raise
         finally:
+            board.end(ended, reason)
             thinking.close()
+            if ended != BY_HAND:
+                notifier.tell(title, notify.end_of_night(night, ended))
             if night.experiments:
                 rewrite_report(root, running=False, say=terminal.say)
                 terminal.table(night)
@@ -608,6 +628,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
                     terminal.say(f"Language models so far: {cost_text(ledger.total)}")
                 for line in filter(None, (sandbox_line(night), *where_to_look(night, opening.branch))):
                     terminal.say(line)
+            notifier.close()
     return 0
 
 

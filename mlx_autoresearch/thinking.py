@@ -46,6 +46,9 @@ FRUITLESS_IN_A_ROW = 3
 PERSON_STAYS_SECONDS = 600.0
 """How long after the start the person is likely to be there still, and to want to hear that nothing works."""
 
+GONE_SECONDS = 1800.0
+"""An outage that has lasted so long, or will, is worth waking a person for."""
+
 CLOSE_SECONDS = 10.0
 
 
@@ -60,6 +63,7 @@ class Researcher:
         insisted: whether the person asked for this very agent, and wants the night to stop when it can't be used.
         retired: why it is never asked again, in a sentence; None while it works.
         closing: set when it is told to end, so that its last words are not taken for trouble.
+        alarm: tells a person who is elsewhere that it is gone for long, or for good.
     """
 
     agent: Agent
@@ -68,12 +72,15 @@ class Researcher:
     insisted: bool = True
     retired: str | None = None
     closing: bool = False
+    alarm: Callable[[str], None] = lambda sentence: None
     _started: float = field(default_factory=time.monotonic)
     _answered: bool = False
     _failures: int = 0
     _fruitless: int = 0
     _not_before: float = 0.0
     _given_up: set[int] = field(default_factory=set)
+    _out_since: float | None = None
+    _alarmed: bool = False
 
     def pause_seconds(self) -> float:
         """Seconds until it may be asked again; 0 when now."""
@@ -109,10 +116,12 @@ class Researcher:
             self._failures += 1
             self._pause(error.retry_after)
             self.say(f"{self.agent.name} can't answer now ({error}); asking again in {self.pause_seconds():.0f} s.")
+            self._alarm_when_gone()
             return None
         except NoProposalError as error:
             facts["outcome"] = "no proposal"
-            self._answered, self._failures = True, 0
+            self._note_answer()
+            self._failures = 0
             self._fruitless += 1
             self.say(f"{self.agent.name} made no usable proposal: {error}")
             if self._fruitless >= FRUITLESS_IN_A_ROW:
@@ -139,8 +148,20 @@ class Researcher:
             return None
         facts["outcome"] = "proposal"
         facts["description"] = proposal.description
-        self._answered, self._failures, self._fruitless = True, 0, 0
+        self._note_answer()
+        self._failures, self._fruitless = 0, 0
         return proposal
+
+    def _note_answer(self) -> None:
+        self._answered, self._alarmed, self._out_since = True, False, None
+
+    def _alarm_when_gone(self) -> None:
+        """Once in an outage. What the agent said is left out: it could hold anything."""
+        self._out_since = time.monotonic() if self._out_since is None else self._out_since
+        minutes = (time.monotonic() - self._out_since + self.pause_seconds()) / 60
+        if not self._alarmed and 60 * minutes >= GONE_SECONDS:
+            self._alarmed = True
+            self.alarm(f"{self.agent.name} does not answer, for {minutes:.0f} minutes at least; the night goes on.")
 
     def _pause(self, retry_after: float | None) -> None:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10))
@@ -150,6 +171,7 @@ class Researcher:
     def _retire(self, sentence: str) -> None:
         self.retired = sentence
         self.say(f"{sentence.rstrip('.')}. The night goes on with the search agent.")
+        self.alarm(f"{self.agent.name} is asked no more; the night goes on with the search agent.")
 
 
 class DirectThinking:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlx_autoresearch.history import MODEL_FILES, Experiment, Night
 from mlx_autoresearch.records import CRASH
+from mlx_autoresearch.status import OVER, is_working, read_status
 
 TIMES = ("training_seconds", "total_seconds", "data_wait_share", "peak_memory_bytes")
 """Measured anew in every run, so different in two nights that are otherwise the same."""
@@ -34,7 +35,7 @@ def consistent(root: Path, project: Path) -> list[str]:
     """
     night = Night.read(root)
     faults = [*night.damage, *night.skipped.values(), *_of_experiments(night), *_of_results(night), *_of_best(night)]
-    return [*faults, *_of_branch(night, project), *_left_half_made(root, project)]
+    return [*faults, *_of_status(root), *_of_branch(night, project), *_left_half_made(root, project)]
 
 
 def survivors(words: str) -> list[str]:
@@ -134,6 +135,14 @@ def _of_best(night: Night) -> Iterator[str]:
     for name in MODEL_FILES:
         if (best / name).read_bytes() != (incumbent.run_folder(incumbent.model_run()) / name).read_bytes():
             yield f"best/{name} is not the incumbent's"
+
+
+def _of_status(root: Path) -> Iterator[str]:
+    status = read_status(root)
+    if status is None:
+        yield "status.json is missing or damaged"
+    elif status.ended != OVER or is_working(status):
+        yield f"status.json does not say that the night is over: {status}"
 
 
 def _of_branch(night: Night, project: Path) -> Iterator[str]:

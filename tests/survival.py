@@ -151,7 +151,7 @@ STAGES = (
     (r"/t/best", "best/"),
     (r"/t/results", "results.tsv"),
     (r"/t/branch|\.git/|\.lock$", "branch"),
-    (r"/t/(timeline|loop)", "timeline and log"),
+    (r"/t/(timeline|loop|status)", "timeline, log and status"),
     (r"", "start"),
 )
 """Stages of a made-up night by what an operation is done to; the first that fits."""

@@ -69,6 +69,7 @@ def test_the_checks_can_fail(folder: Path, reference: tuple[Life, dict[str, Any]
         "best.old is left": lambda: (root / "best.old").mkdir(),
         "t.lock is left": lambda: (project / ".git/refs/heads/autoresearch/t.lock").touch(),
         "verdict.partial.json is left": lambda: (root / "experiments/0002/verdict.partial.json").touch(),
+        "status.json is missing or": lambda: (root / "status.json").write_text("{"),
         "is an interrupted run": lambda: (root / "experiments/0001/runs/9").mkdir(),
         "has models in": lambda: (root / "experiments/0002/runs/1/model.mlxfn").touch(),
         "is not decided": lambda: (root / "experiments/0005/verdict.json").unlink(),

@@ -108,6 +108,25 @@ def test_thinking_overlaps_with_what_the_caller_does(ahead: Callable, tmp_path: 
     assert one.take(briefing()) is not None and time.monotonic() - started < 0.1
 
 
+def test_a_long_outage_is_told_to_whoever_is_elsewhere_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acts = [AgentUnavailableError("a secret")] * 3 + [0.05, AgentUnavailableError("limit", retry_after=7200.0)]
+    asked, _ = researcher(tmp_path, [*acts, SpendingLimitError("$10 are spent")])
+    told: list[str] = []
+    asked.alarm = told.append
+    asked.ask(briefing())
+    assert told == []
+    now = time.monotonic()
+    monkeypatch.setattr(thinking.time, "monotonic", lambda: now + 3000)
+    asked.ask(briefing())
+    asked.ask(briefing())
+    assert told == ["script does not answer, for 51 minutes at least; the night goes on."]
+    asked.ask(briefing())  # it answers
+    asked.ask(briefing())
+    assert told[1:] == ["script does not answer, for 60 minutes at least; the night goes on."]
+    asked.ask(briefing())
+    assert told[2:] == ["script is asked no more; the night goes on with the search agent."]
+
+
 def test_an_agent_that_is_out_is_waited_for_without_holding_anything_up(
     ahead: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

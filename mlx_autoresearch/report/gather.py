@@ -211,10 +211,10 @@ def gather(root: Path, running: bool) -> NightFacts:
         noise=noise,
         test_noise=test_noise,
         spans=sorted(_spans(root, night), key=lambda span: span.start),
-        conditions=list(_conditions(root)),
+        conditions=list(read_conditions(root)),
         curves=list(_learning_curves([row.experiment for row in rows if row.kept], dataset)),
         samples=read_samples(root),
-        spending=_spending(root),
+        spending=read_spending(root),
         dataset=dataset,
         damage=night.damage,
     )
@@ -311,7 +311,7 @@ def _spans(root: Path, night: Night) -> Iterator[Span]:
             yield Span("scoring", trained, end, number, run)
 
 
-def _conditions(root: Path) -> Iterator[Conditions]:
+def read_conditions(root: Path) -> Iterator[Conditions]:
     """What is known of every run; a value of another type is unknown, a line that names no run is passed over."""
     hints = get_type_hints(Conditions)
     for entry in read_json_lines(root / CONDITIONS_FILE):
@@ -329,7 +329,8 @@ def _fits(value: object, hint: Any) -> bool:
     return isinstance(value, hint) or (type(value) is int and isinstance(1.0, hint))
 
 
-def _spending(root: Path) -> Spending:
+def read_spending(root: Path) -> Spending:
+    """What language models cost in the night in `root`."""
     tokens, dollars, unknown, requests = 0, 0.0, 0, 0
     for entry in read_json_lines(root / SPENDING_FILE):
         requests += 1

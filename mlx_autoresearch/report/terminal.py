@@ -1,11 +1,15 @@
-"""The night at the terminal: a bar while something runs, a line for every experiment, a table at the end.
+"""The night at the terminal: lines as things happen, a live view of the night below them, a table at the end.
 
 Where the output is not a terminal (a log file, a pipe) only the lines and the table appear. The lines go to
 runs/<tag>/loop.log as well, with the time: a closed terminal loses nothing.
+
+Notable: the live view is drawn by a thread once a second, from files and from what the loop holds anyway. What goes
+wrong with it is shown in its place and concerns nobody else.
 """
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Iterator
@@ -13,19 +17,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from mlx_autoresearch import experiment as running
+from mlx_autoresearch.experiment import Progress
 from mlx_autoresearch.history import Experiment, Night
-from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
+from mlx_autoresearch.process import signals_held_back
+from mlx_autoresearch.records import CRASH
+from mlx_autoresearch.report.view import STYLES, NightReader, gain_text, picture, score_text
 from mlx_autoresearch.spending import Cost, cost_text
+from mlx_autoresearch.status import StatusBoard
 from mlx_autoresearch.text import one_line
 
 LOG_WIDTH = 200
 
-STYLES = {KEEP: "bold green", INCONCLUSIVE: "yellow", CRASH: "red"}
+REFRESHES_PER_SECOND = 1
 
 
 class LastingOutput:
@@ -59,12 +67,13 @@ class LastingOutput:
 class Terminal:
     """Prints a night as it happens; all text from agents is escaped, so that it can't format anything."""
 
-    def __init__(self, console: Console | None = None):
+    def __init__(self, console: Console | None = None, plain: bool = False):
+        """`plain` leaves the live view out where there could be one."""
         # A log file has no width of its own; 80 columns would fold the table.
         width = None if sys.stdout.isatty() else LOG_WIDTH
         self.console = console or Console(file=LastingOutput(), highlight=False, soft_wrap=True, width=width)
-        self._bar: Progress | None = None
-        self._task = None
+        self._draws = not plain and can_draw(self.console)
+        self._board: StatusBoard | None = None
         self._log: Path | None = None
 
     def log_to(self, path: Path) -> None:
@@ -82,26 +91,45 @@ class Terminal:
             with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {one_line(line)}\n")
 
+    def follow(self, board: StatusBoard) -> None:
+        """Tell this board from now on what is going on."""
+        self._board = board
+
+    def stage(self, stage: str, experiment: Experiment | None = None) -> None:
+        """Something new is going on: a stage of an experiment, or something else in words."""
+        if self._board is not None:
+            self._board.stage(stage, None if experiment is None else experiment.number)
+
+    def progress(self, progress: Progress) -> None:
+        """What a stage's child process is at."""
+        if self._board is not None:
+            self._board.progress(progress)
+
     @contextmanager
-    def showing(self, title: str) -> Iterator[None]:
-        """Show a progress bar titled `title` while the block runs, where there is a terminal."""
-        if not self.console.is_terminal:
+    def live(self, night: Night) -> Iterator[None]:
+        """While the block runs, show the night below the lines, where there is a terminal that can."""
+        board, reader = self._board, NightReader(night.root)
+        if board is None or not self._draws:
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"))
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            self._bar, self._task = bar, bar.add_task(plain(title), total=1.0, numbers="")
-            try:
-                yield
-            finally:
-                self._bar = None
 
-    def progress(self, progress: running.Progress) -> None:
-        """Move the bar, if one is shown."""
-        if self._bar is None:
-            return
-        share = progress.seconds / progress.budget_seconds if progress.stage == "train" else 0.0
-        self._bar.update(self._task, completed=min(1.0, share), numbers=plain(progress_numbers(progress)))
+        def draw() -> Text:
+            try:
+                return picture(reader.view(night, board.status, working=True), self.console.width)
+            except Exception as error:  # a fault in here is worth less than the night
+                return Text(shown_fault(error), "dim", no_wrap=True, overflow="ellipsis")
+
+        # sys.stdout stays as it is: the console writes to it.
+        options = {"transient": True, "redirect_stdout": False, "vertical_overflow": "crop"}
+        live = Live(console=self.console, get_renderable=draw, refresh_per_second=REFRESHES_PER_SECOND, **options)
+        atexit.register(self.console.show_cursor, True)  # for a second Ctrl-C in the very moment of the first
+        try:
+            with signals_held_back():
+                live.start()
+            yield
+        finally:
+            with signals_held_back():
+                live.stop()
 
     def verdict(self, experiment: Experiment) -> None:
         """One line about a decided experiment, and the reason below it where there is no score."""
@@ -146,30 +174,11 @@ def plain(text: str) -> str:
     return escape(one_line(text))
 
 
-def progress_numbers(progress: running.Progress) -> str:
-    """The numbers beside the bar: stage, time, loss, speed."""
-    if progress.stage != "train":
-        return f"{progress.stage} {progress.seconds:.0f} s"
-    text = f"{progress.seconds:.0f} of {progress.budget_seconds:.0f} s"
-    point = progress.point
-    if point.get("loss") is not None:
-        text += f"  step {point['step']}  loss {point['loss']:.3f}"
-        if point.get("tokens") and point["seconds"]:
-            text += f"  {point['tokens'] / point['seconds']:,.0f} tokens/s"
-    return text
+def can_draw(console: Console) -> bool:
+    """Whether a view can be drawn again and again in the same place."""
+    return console.is_terminal and not console.is_dumb_terminal and console.encoding.lower().startswith("utf")
 
 
-def score_text(experiment: Experiment) -> str:
-    """val_bpb with its interval as decided, empty where there is no score."""
-    verdict = experiment.verdict
-    if verdict.val_bpb is None:
-        return ""
-    return f"{verdict.val_bpb:.4f}" + ("" if verdict.interval is None else f" ± {verdict.interval:.4f}")
-
-
-def gain_text(experiment: Experiment) -> str:
-    """Change of val_bpb against the incumbent of that time; negative is better."""
-    verdict = experiment.verdict
-    if verdict.val_bpb is None or verdict.incumbent_bpb is None:
-        return ""
-    return f"{verdict.val_bpb - verdict.incumbent_bpb:+.4f}"
+def shown_fault(error: Exception) -> str:
+    """What is shown in the place of a view that can't be drawn."""
+    return one_line(f"the view can't be drawn at the moment ({type(error).__name__}: {error})")
