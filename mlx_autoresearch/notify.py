@@ -122,6 +122,8 @@ def what_failed(error: Exception) -> str:
     """A few words about an error, without the address that it may hold."""
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code}"
+    if isinstance(error, TimeoutError | subprocess.TimeoutExpired):
+        return "it took too long"
     if isinstance(error, urllib.error.URLError):
         return one_line(str(error.reason))
     return type(error).__name__

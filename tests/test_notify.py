@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -19,6 +20,7 @@ from mlx_autoresearch import notify
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.notify import Notifier, check_target, end_of_night, mac_command
 from mlx_autoresearch.status import BY_ITSELF, OVER
+from tests.made_up_night import TAG, Fault, live, make_project
 
 
 class Server:
@@ -93,7 +95,7 @@ def test_a_webhook_that_hangs_delays_by_seconds(monkeypatch: pytest.MonkeyPatch)
         patient = Notifier(f"http://127.0.0.1:{silent.getsockname()[1]}/", said.append)
         patient.tell("a", "b")
         patient.close()
-        assert len(said) == 1 and "timed out" in said[0]
+        assert len(said) == 1 and "too long" in said[0]
 
 
 @pytest.mark.parametrize("target", ["example.com", "ftp://x/y", "file:///etc/passwd", "https://", "http://a b", "x"])
@@ -137,3 +139,16 @@ def test_what_a_night_tells_whose_baseline_fails(tmp_path: Path) -> None:
     with pytest.raises(AutoresearchError):
         loop.run()
     assert "the baseline fails" in end_of_night(loop.night, BY_ITSELF)
+
+
+def test_the_loop_tells_how_it_ended(server: Server, tmp_path: Path) -> None:
+    def with_webhook() -> None:
+        sys.argv += ["--notify", server.url]
+
+    project = make_project(tmp_path / "project")
+    assert live(project, Fault(300, errno.ENOSPC, lasts=True), with_webhook).status == 1
+    assert live(project, None, with_webhook).status == 0
+    texts = [body["text"] for _, body in server.bodies]
+    assert len(texts) == 2 and all(text.startswith(f"mlx-autoresearch {TAG}: The night ") for text in texts)
+    assert "has stopped by itself" in texts[0] and "is over. 6 edits decided, 2 kept" in texts[1]
+    assert not any(str(tmp_path) in text for text in texts)

@@ -49,8 +49,8 @@ def test_it_says_what_is_going_on(night: Night) -> None:
     (night.root / "queue").mkdir(exist_ok=True)
     for name in ("000001.json", "-00001.json", "000002.partial.json"):
         (night.root / "queue" / name).write_text("{}")
-    text = "\n".join(shown(night, training(night, ends=awake_seconds() + 3660)))
-    assert "nov24 · 12 of 100 edits decided" in text and "61 min left" in text
+    text = "\n".join(shown(night, training(night)))
+    assert "nov24 · 12 of 100 edits decided" in text
     assert "0013 run 1: [bold]wider[/] [31mhead" in text
     assert "training, 200 of 300 s left · ━━━━━━━─────────────" in text
     assert "step 199 · loss 2.015 · 4,096 tokens/s · █" in text
@@ -59,6 +59,21 @@ def test_it_says_what_is_going_on(night: Night) -> None:
     assert "2 waiting · anthropic" in text and "tokens, $" in text
     last = [e for e in night.experiments if e.verdict][:-4:-1]
     assert [f"{e.number:04d} {e.verdict.status}" in text for e in last] == [True] * 3
+
+
+def test_time_left_is_that_of_the_nearer_limit(night: Night) -> None:
+    for number, experiment in enumerate(night.experiments):
+        experiment.created = f"2026-11-24T22:{4 * number:02d}:00+00:00"
+    hour = awake_seconds() + 3660
+
+    def left(**limits: object) -> str:
+        return shown(night, training(night, **limits))[1].partition(" kept")[2]
+
+    assert left(experiments=None) == ""
+    assert left(experiments=None, ends=hour) == " · 61 min left"
+    assert left(experiments=22) == left(experiments=22, ends=hour) == " · about 40 min left"
+    assert left(experiments=100, ends=hour) == " · 61 min left"
+    assert left(experiments=100) == " · about 5 h 52 min left"
 
 
 @pytest.mark.parametrize("width", [200, 80, 40, 20, 9, 1])

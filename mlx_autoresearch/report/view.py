@@ -19,13 +19,14 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from mlx_autoresearch.conditions import CONDITIONS_FILE
 from mlx_autoresearch.curve import CURVE_FILE, last_point, read_points
 from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.machine import THERMAL_LEVELS, awake_seconds
 from mlx_autoresearch.proposals import QUEUE_FOLDER
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
 from mlx_autoresearch.report.gather import Conditions, Spending, read_conditions, read_spending
-from mlx_autoresearch.spending import Cost, cost_text
+from mlx_autoresearch.spending import SPENDING_FILE, Cost, cost_text
 from mlx_autoresearch.status import BY_HAND, OVER, STATUS_FILE, Status
 from mlx_autoresearch.text import one_line
 from mlx_autoresearch.verdict import claimed_gain
@@ -95,9 +96,9 @@ class NightReader:
             status=status,
             working=working,
             points=self._points(self.root / status.folder) if working and status.folder else (),
-            conditions=self._unless_known(self.root / "conditions.jsonl", lambda: _last(read_conditions(self.root))),
+            conditions=self._unless_known(self.root / CONDITIONS_FILE, lambda: _last(read_conditions(self.root))),
             queue=_waiting(self.root / QUEUE_FOLDER),
-            spending=self._unless_known(self.root / "spending.jsonl", lambda: read_spending(self.root)),
+            spending=self._unless_known(self.root / SPENDING_FILE, lambda: read_spending(self.root)),
             now=awake_seconds(),
         )
 
@@ -173,18 +174,19 @@ def picture(view: View, width: int) -> Text:
 
 
 def _flow(label: str, parts: Sequence[Text], width: int) -> list[Text]:
-    """The parts side by side where they fit, else below each other, all to the right of the label."""
-    room = max(1, width - LABEL_WIDTH)
+    """The parts side by side where they fit, else below each other, all to the right of the label if there is room."""
+    indent = LABEL_WIDTH if width > 2 * LABEL_WIDTH else 0
+    room = max(1, width - indent)
     lines: list[Text] = []
     for part in parts:
         if lines and cell_len(lines[-1].plain) + 3 + cell_len(part.plain) <= room:
             lines[-1].append(" · ", "dim").append_text(part)
         else:
-            lines.append(part.copy())
+            lines.append(Text().append_text(part))  # a style of its own would cover what follows
     for number, line in enumerate(lines):
         line.truncate(room, overflow="ellipsis")
-        heading = Text((label if number == 0 else "").ljust(LABEL_WIDTH)[:width], "dim")
-        lines[number] = heading.append_text(line)
+        heading = (label if number == 0 else "").ljust(indent)[:indent]
+        lines[number] = Text().append(heading, "dim").append_text(line)
     return lines
 
 
@@ -269,7 +271,7 @@ def _phase(status: Status, seconds: float) -> list[Text]:
     if left <= 0:
         return [Text("handing in")]
     full = round(BAR_WIDTH * seconds / status.budget_seconds)
-    bar = Text("━" * full, "green").append("─" * (BAR_WIDTH - full), "dim")
+    bar = Text.assemble(("━" * full, "green"), ("─" * (BAR_WIDTH - full), "dim"))
     return [Text(f"{words}, {left:.0f} of {status.budget_seconds:.0f} s left"), bar]
 
 
@@ -300,7 +302,7 @@ def _tokens_per_second(points: Sequence[dict]) -> float | None:
 def sparkline(values: Sequence[float | None], width: int) -> str:
     """Values as a row of at most `width` block characters, the lowest one lowest; a blank where nothing is known.
 
-    A loss falls far in its first steps and little afterwards, so what is above the value after a tenth of them is cut.
+    A loss falls far in its first steps and little afterwards, so what is above all values after the first tenth is cut.
     """
     size = max(1, -(-len(values) // width))
     pieces = [[v for v in values[i : i + size] if v is not None] for i in range(0, len(values), size)]
@@ -308,7 +310,8 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     known = [mean for mean in means if mean is not None]
     if not known:
         return ""
-    low, high = min(known), max(known[len(known) // 10 :])
+    tenth = min(-(-len(known) // 10), len(known) - 1)
+    low, high = min(known), max(known[tenth:])
     steps = len(BLOCKS) - 1
     heights = [None if m is None else round(steps * (min(m, high) - low) / (high - low or 1)) for m in means]
     return "".join(" " if height is None else BLOCKS[height] for height in heights)
@@ -323,7 +326,7 @@ def _best(night: Night) -> list[Text]:
     baseline = night.experiments[0].mean_bpb
     gain = claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
     return [
-        Text(f"{incumbent.mean_bpb:.4f} val_bpb", "bold green").append(f" by {incumbent.number:04d}"),
+        Text.assemble((f"{incumbent.mean_bpb:.4f} val_bpb", "bold green"), f" by {incumbent.number:04d}"),
         Text("" if baseline is None else f"baseline {baseline:.4f}"),
         Text(f"claimed gain {gain:.4f}" if gain else ""),
     ]
@@ -370,8 +373,8 @@ def _last_decided(night: Night) -> list[Experiment]:
 def _verdict(experiment: Experiment, width: int) -> Text:
     status, gain = experiment.verdict.status, gain_text(experiment)
     numbers = f"{status:<12} {score_text(experiment):<16} {gain:<7}" if width >= WIDE else f"{status} {gain}".rstrip()
-    line = Text(f"{experiment.number:04d} {numbers} ", STYLES.get(status, ""))
-    return line.append(one_line(experiment.proposal.description), "dim")
+    result = f"{experiment.number:04d} {numbers} "
+    return Text.assemble((result, STYLES.get(status, "")), one_line(experiment.proposal.description))
 
 
 def score_text(experiment: Experiment) -> str:
