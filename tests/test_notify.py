@@ -145,7 +145,7 @@ def test_the_loop_tells_how_it_ended(server: Server, tmp_path: Path) -> None:
     def with_webhook() -> None:
         sys.argv += ["--notify", server.url]
 
-    project = make_project(tmp_path / "project")
+    project = make_project(tmp_path / "made up" / "project")
     assert live(project, Fault(300, errno.ENOSPC, lasts=True), with_webhook).status == 1
     assert live(project, None, with_webhook).status == 0
     texts = [body["text"] for _, body in server.bodies]
