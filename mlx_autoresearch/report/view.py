@@ -159,6 +159,7 @@ def picture(view: View, width: int) -> Text:
     rows = [
         ("", _headline(view)),
         ("now", _now(view)),
+        ("", _phase(view)),
         ("", _curve(view.points)),
         ("best", _best(view.night)),
         ("machine", _machine(view.conditions)),
@@ -241,14 +242,13 @@ def _now(view: View) -> list[Text]:
     status = view.status
     if not view.working:
         return [Text(_why_nothing_runs(status), "yellow")]
-    seconds = max(0.0, view.now - status.since)
     if status.experiment is None:
-        return [Text(f"{one_line(status.stage)}, {duration(seconds)}")]
+        return [Text(f"{one_line(status.stage)}, {duration(view.now - status.since)}")]
     experiment = next((e for e in view.night.experiments if e.number == status.experiment), None)
     words = f"{status.experiment:04d} {one_line(status.stage)}"
     if experiment is not None:
         words += f": {one_line(experiment.proposal.description)}"
-    return [Text(words, "bold"), *_phase(status, seconds)]
+    return [Text(words, "bold")]
 
 
 def _why_nothing_runs(status: Status | None) -> str:
@@ -263,7 +263,12 @@ def _why_nothing_runs(status: Status | None) -> str:
     return f"nothing runs: the loop (process {status.pid}) is gone; the same command goes on"
 
 
-def _phase(status: Status, seconds: float) -> list[Text]:
+def _phase(view: View) -> list[Text]:
+    """How far the stage of an experiment is."""
+    status = view.status
+    if not view.working or status.experiment is None:
+        return []
+    seconds = max(0.0, view.now - status.since)
     words = PHASES.get(status.phase, one_line(status.phase))
     if status.phase != "train":
         return [Text(f"{words}, {duration(seconds)}")]
