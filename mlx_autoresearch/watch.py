@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import signals_held_back
@@ -52,11 +53,14 @@ def watch(tag: str | None, plain: bool = False) -> None:
     """Show the night `tag` (the one worked on last where it is None) until Ctrl-C; once where nothing can be redrawn.
 
     Raises:
-        AutoresearchError: there is no such night, or its identity can't be read.
+        AutoresearchError: there is no such night, or it can't be read.
     """
     root = newest_night() if tag is None else runs_root() / tag
     watcher = Watcher(NightReader(root))
-    first = watcher.view()
+    try:
+        first = watcher.view()
+    except OSError as error:
+        raise AutoresearchError(f"The night in {root} can't be read: {error.strerror or error}.") from None
     sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False)
     if plain or not can_draw(console):

@@ -45,6 +45,7 @@ def test_a_stale_file_claims_nothing(tmp_path: Path) -> None:
     assert not is_working(status) and birth_of(child.pid) is None and not is_working(None)
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs os.waitid, which Python on macOS has from 3.13 on")
 def test_a_process_that_waits_to_be_collected_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
