@@ -18,9 +18,10 @@ from pathlib import Path
 import psutil
 
 from mlx_autoresearch.experiment import Progress
-from mlx_autoresearch.files import read_json, write_json
+from mlx_autoresearch.files import write_json
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.process_tree import processes_of_proc
+from mlx_autoresearch.stored_records import DamagedFileError, build_record, read_object
 
 STATUS_FILE = "status.json"
 
@@ -112,8 +113,8 @@ class StatusBoard:
 def read_status(root: Path) -> Status | None:
     """The status of the loop that worked last on the night in `root`; None where there is none that can be read."""
     try:
-        return Status(**read_json(root / STATUS_FILE))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return build_record(Status, read_object(root / STATUS_FILE), root / STATUS_FILE)
+    except DamagedFileError:
         return None
 
 
