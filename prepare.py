@@ -31,6 +31,7 @@ from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
 
 if TYPE_CHECKING:
+    from mlx_autoresearch.corpus import Source
     from mlx_autoresearch.dataset import Dataset
 
     TIME_BUDGET: float
@@ -60,6 +61,8 @@ examples:
   python prepare.py --dataset stories                built-in stories: no network needed
   python prepare.py --dataset notes/                 all txt, md, jsonl, csv and parquet files in a folder
   python prepare.py --dataset shop.csv --text-column review
+  python prepare.py --dataset homes.csv --rows --target price
+                                                     a table: learn to tell a home's price from its other columns
   python prepare.py --max-train-mb 50                a smaller train split: less disk, quicker to prepare
 
 A dataset takes about 5 bytes of disk for each byte of its text, all vocabularies together."""
@@ -76,13 +79,16 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """Command line: see DESCRIPTION."""
-    from mlx_autoresearch.corpus import open_source
     from mlx_autoresearch.dataset import prepare_dataset
 
     arguments = parse_arguments()
-    source = open_source(arguments.dataset, arguments.text_column)
+    source = open_text_or_rows(arguments)
     dataset = prepare_dataset(source, arguments.max_train_mb, command_again(arguments))
     print_summary(dataset)
+    if arguments.rows:
+        from mlx_autoresearch.rows_summary import rows_summary
+
+        print("\n".join(rows_summary(dataset)))
     print("\nNext: python -m mlx_autoresearch.loop")
 
 
@@ -113,7 +119,41 @@ def parse_arguments() -> argparse.Namespace:
         metavar="MB",
         help="train text at most, taken evenly from the whole corpus (default: %(default)g)",
     )
-    return parser.parse_args()
+    rows = parser.add_argument_group(
+        "a table's rows", "each row becomes one text, `column: value; ...; target: value` (docs/own-data.md)"
+    )
+    rows.add_argument("--rows", action="store_true", help="train on whole rows of a csv, tsv, jsonl or parquet table")
+    rows.add_argument("--target", metavar="NAME", help="column to ask for later, at the end (default: the last one)")
+    rows.add_argument("--columns", metavar="A,B,C", help="columns to use, in this order (default: all)")
+    rows.add_argument(
+        "--target-kind", choices=("number", "label"), help="how answers are judged (default: by the target's values)"
+    )
+    rows.add_argument(
+        "--max-chars", type=int, metavar="N", help="values longer than N keep their last N characters (default: 2000)"
+    )
+    arguments = parser.parse_args()
+    of_rows = ("target", "columns", "target_kind", "max_chars")
+    given = [f"--{name.replace('_', '-')}" for name in of_rows if getattr(arguments, name) is not None]
+    if given and not arguments.rows:
+        parser.error(f"{given[0]} is about a table's rows: add --rows")
+    if arguments.rows and arguments.text_column is not None:
+        parser.error("--text-column takes one column as text, --rows takes whole rows: leave one of them out")
+    if arguments.rows and arguments.dataset == parser.get_default("dataset"):
+        parser.error("--rows needs a table: name it with --dataset")
+    return arguments
+
+
+def open_text_or_rows(arguments: argparse.Namespace) -> Source:
+    """What the command line names, as a source of documents."""
+    from mlx_autoresearch.corpus import open_source
+
+    if not arguments.rows:
+        return open_source(arguments.dataset, arguments.text_column)
+    from mlx_autoresearch.corpus.tables import DEFAULT_MAX_CHARS, RowsOptions, open_table, split_names
+
+    columns = split_names(arguments.columns) if arguments.columns is not None else None
+    max_chars = DEFAULT_MAX_CHARS if arguments.max_chars is None else arguments.max_chars
+    return open_table(arguments.dataset, RowsOptions(columns, arguments.target, arguments.target_kind, max_chars))
 
 
 def command_again(arguments: argparse.Namespace) -> str:
@@ -124,6 +164,10 @@ def command_again(arguments: argparse.Namespace) -> str:
     words = ["python", "prepare.py", "--dataset", str(path.absolute()) if path.exists() else arguments.dataset]
     if arguments.text_column is not None:
         words += ["--text-column", arguments.text_column]
+    words += ["--rows"] if arguments.rows else []
+    for name in ("target", "columns", "target_kind", "max_chars"):
+        if getattr(arguments, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     if arguments.max_train_mb != DEFAULT_MAX_TRAIN_MB:
         words += ["--max-train-mb", f"{arguments.max_train_mb:g}"]
     return shlex.join(words)

@@ -223,7 +223,7 @@ def _build(folder: Path, source: Source, max_train_mb: float, command: str, prog
     """Fill `folder` with a whole dataset, manifest last."""
     total = source.text_bytes
     with _stage(progress, "reading", total) as advance:
-        survey = survey_documents(clean_documents(_counted(source.documents(), advance)))
+        survey = survey_documents(clean_documents(_counted(source.documents(), advance)), source.split_key)
     choice = choose_documents(survey, max_train_mb * 1e6)
     sizes = {split: int(survey.lengths[choice.splits[split]].sum(dtype=np.int64)) for split in SPLITS}
     _check_disk(folder, sum(sizes.values()))
@@ -359,6 +359,7 @@ def _write_manifest(
             "documents": len(survey.lengths),
             "text_bytes": int(survey.lengths.sum(dtype=np.int64)),
             "duplicates": choice.duplicates,
+            "same_key": choice.same_key,
             "held_out_share": choice.held_out_share,
         },
         "splits": splits,

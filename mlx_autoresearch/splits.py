@@ -3,6 +3,8 @@
 Notable:
 - A document's place follows from its hash. Held-out regions lie at the two ends of the hash range, so adding documents
   to a corpus never moves one from train into val or test, or from val to test.
+- A source may say that only a part of a document decides (the features of a table's row, without the answer): what has
+  the same part is on the same side.
 - One pass over the corpus keeps 20 bytes a document (54 MB for the 2.7 million of TinyStories, several times that for a
   moment while they are sorted); the text itself is read again in a second pass and never held.
 - Unicode is not altered, so that bits per byte mean the same for everybody's text.
@@ -57,10 +59,12 @@ class Survey:
     Attributes:
         hashes: BLAKE2b of the UTF-8 text, 128 bits as two uint64, (N, 2).
         lengths: UTF-8 bytes, uint32 (N,).
+        places: where in the hash range each lies, which decides its split: uint64 (N,).
     """
 
     hashes: np.ndarray
     lengths: np.ndarray
+    places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,13 @@ class Choice:
         splits: for each split the documents' indices in the order of their hashes: any beginning is a fair sample.
         held_out_share: the one of HELD_OUT_SHARES that was taken.
         duplicates: documents dropped because the same text came before.
+        same_key: documents that are not dropped and whose split key came before; they are on the side of the first.
     """
 
     splits: dict[str, np.ndarray]
     held_out_share: float
     duplicates: int
+    same_key: int
 
 
 def clean_documents(documents: Iterable[str]) -> Iterator[str]:
@@ -113,14 +119,18 @@ def text_hash(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=16).digest()
 
 
-def survey_documents(documents: Iterable[str]) -> Survey:
-    """Hash and measure every cleaned document."""
-    hashes, lengths = bytearray(), array("I")
+def survey_documents(documents: Iterable[str], split_key: Callable[[str], str] | None = None) -> Survey:
+    """Hash and measure every cleaned document; `split_key` as in `corpus.Source`."""
+    hashes, keys, lengths = bytearray(), bytearray(), array("I")
     for text in documents:
         raw = text.encode()
         hashes += text_hash(raw)
         lengths.append(len(raw))
-    return Survey(np.frombuffer(hashes, "<u8").reshape(-1, 2), np.frombuffer(lengths, np.uint32))
+        if split_key is not None:
+            keys += text_hash(split_key(text).encode())[:8]
+    pairs = np.frombuffer(hashes, "<u8").reshape(-1, 2)
+    places = pairs[:, 0] if split_key is None else np.frombuffer(keys, "<u8")
+    return Survey(pairs, np.frombuffer(lengths, np.uint32), places)
 
 
 def choose_documents(survey: Survey, most_train_bytes: float) -> Choice:
@@ -139,7 +149,7 @@ def choose_documents(survey: Survey, most_train_bytes: float) -> Choice:
             f"the corpus holds {found}; training and scoring need at least {SMALLEST_CORPUS_BYTES / 1000:.0f} kB: "
             "add text, or try `python prepare.py --dataset stories`"
         )
-    position, order = survey.hashes[:, 0], survey.hashes[:, 1]
+    position, order = survey.places, survey.hashes[:, 1]
     for share in HELD_OUT_SHARES:
         border = np.uint64(share * 2**64)
         regions = {"val": fresh & (position < border), "test": fresh & (~position < border)}
@@ -158,7 +168,8 @@ def choose_documents(survey: Survey, most_train_bytes: float) -> Choice:
                 f"the {split} split would hold {size:,} bytes of text, too few to mean something: the corpus holds "
                 f"{found}; add text, cut it into more documents, or raise --max-train-mb if it is tiny"
             )
-    return Choice(splits, share, duplicates)
+    same_key = int(fresh.sum()) - len(np.unique(position[fresh]))
+    return Choice(splits, share, duplicates, same_key)
 
 
 def first_bytes(indices: np.ndarray, lengths: np.ndarray, most_bytes: float) -> np.ndarray:

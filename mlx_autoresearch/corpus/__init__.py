@@ -42,12 +42,15 @@ class Source:
         identity: JSON that is equal exactly when the text is equal; a prepared dataset keeps it.
         documents: starts a fresh pass over the documents, streamed, the same ones in the same order every time.
         text_bytes: about how many bytes of text there are, for progress; None when unknown.
+        split_key: the part of a document that decides whether it is trained on or held out; None for all of it.
+            Documents with equal keys are always on the same side.
     """
 
     name: str
     identity: dict[str, Any]
     documents: Callable[[], Iterator[str]]
     text_bytes: int | None
+    split_key: Callable[[str], str] | None = None
 
 
 def open_source(dataset: str, text_column: str | None = None) -> Source:
@@ -129,20 +132,20 @@ def _local(path: str, text_column: str | None) -> Source:
     with Console(stderr=True).status(f"Reading {path} ({size / 1e6:.1f} MB) ..."):
         identity = {
             "kind": "local",
-            "files": [_file_identity(file) for file in files],
+            "files": [file_identity(file) for file in files],
             "text_column": column,
             "reader": READER_VERSION,
         }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Source(
-        name=f"{_folder_safe(path)}-{digest[:8]}",
+        name=f"{folder_safe(path)}-{digest[:8]}",
         identity=identity,
         documents=partial(read_documents, files, column),
         text_bytes=text_bytes(files, column),
     )
 
 
-def _file_identity(file: Path) -> dict[str, Any]:
+def file_identity(file: Path) -> dict[str, Any]:
     """A file by what is in it and how that is read; its name and place don't matter."""
     try:
         return {"format": format_of(file), "bytes": file.stat().st_size, "sha256": sha256_of(file)}
@@ -150,7 +153,7 @@ def _file_identity(file: Path) -> dict[str, Any]:
         raise AutoresearchError(f"{file} can't be read: {error.strerror}.") from None
 
 
-def _folder_safe(path: str) -> str:
+def folder_safe(path: str) -> str:
     """A short folder name from the last part of a path that is no pattern."""
     parts = [part for part in Path(path).expanduser().absolute().parts if not re.search(r"[*?\[\]]", part)]
     stem = Path(parts[-1]).stem

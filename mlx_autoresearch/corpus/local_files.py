@@ -124,7 +124,7 @@ def resolve_column(files: list[Path], wanted: str | None) -> str | None:
     for file, columns in tables.items():
         if chosen not in columns:
             raise AutoresearchError(
-                f"{file} has no column {chosen!r}, only {_listed(columns)}. Name another with --text-column, or "
+                f"{file} has no column {chosen!r}, only {listed(columns)}. Name another with --text-column, or "
                 "prepare files with different columns separately."
             )
         if format_of(file) == PARQUET and not columns[chosen]:
@@ -150,7 +150,7 @@ def read_documents(files: list[Path], text_column: str | None = None) -> Iterato
                 empty = False
                 yield document
     if empty:
-        raise AutoresearchError(f"There is no text in {_listed(map(str, files))}.")
+        raise AutoresearchError(f"There is no text in {listed(map(str, files))}.")
 
 
 def text_bytes(files: list[Path], text_column: str | None) -> int | None:
@@ -170,15 +170,15 @@ def columns_of(path: Path) -> dict[str, bool] | None:
     """
     kind = format_of(path)
     if kind == PARQUET:
-        with _opened_parquet(path) as file:
+        with opened_parquet(path) as file:
             return {field.name: _is_text(field.type) for field in file.schema_arrow}
     if kind == CSV:
-        header, rows = _csv_table(path)
+        header, rows = csv_table(path)
         sample = list(islice(rows, SAMPLE_ROWS))
         return {name: any(_is_prose(row[index]) for row in sample) for index, name in enumerate(header)}
     if kind == JSONL:
         columns: dict[str, bool] = {}
-        for _, row in islice(_jsonl_rows(path), SAMPLE_ROWS):
+        for _, row in islice(jsonl_rows(path), SAMPLE_ROWS):
             for name, value in row.items() if isinstance(row, dict) else ():
                 columns[name] = columns.get(name, False) or isinstance(value, str)
         return columns or None
@@ -227,10 +227,10 @@ def _choose_column(path: Path, columns: dict[str, bool]) -> str:
 
 
 def _advice(columns: Iterable[str]) -> str:
-    return f"Name the column with --text-column; there are {_listed(columns)}."
+    return f"Name the column with --text-column; there are {listed(columns)}."
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     names = list(names)
     shown = ", ".join(names[:20])
     return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
@@ -342,12 +342,12 @@ def _between_lines(lines: Iterable[str], separator: str) -> Iterator[str]:
 
 def _jsonl_documents(path: Path, column: str | None) -> Iterator[str]:
     """One document per line: the line itself if it is a string, else the field `column` of the object."""
-    for number, row in _jsonl_rows(path):
+    for number, row in jsonl_rows(path):
         value = row
         if isinstance(row, dict):
             if column not in row:
                 raise AutoresearchError(
-                    f"{path}, line {number}: no field {column!r}, only {_listed(row)}. Every line needs the field "
+                    f"{path}, line {number}: no field {column!r}, only {listed(row)}. Every line needs the field "
                     "that --text-column names."
                 )
             value = row[column]
@@ -368,13 +368,13 @@ def _jsonl_documents(path: Path, column: str | None) -> Iterator[str]:
         yield value
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
+def jsonl_rows(path: Path, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
     """Line number and value of each line that is not blank."""
     for number, line in enumerate(_lines(path), 1):
         if line.isspace():
             continue
         try:
-            yield number, json.loads(line)
+            yield number, parse(line)
         except (ValueError, RecursionError) as error:
             raise AutoresearchError(
                 f"{path}, line {number}: not JSON ({error}). Each line must be one JSON object or string; "
@@ -386,14 +386,14 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv_documents(path: Path, column: str | None) -> Iterator[str]:
-    header, rows = _csv_table(path)
+    header, rows = csv_table(path)
     if column not in header:
         raise AutoresearchError(f"{path} has no column {column!r}. {_advice(header)}")
     index = header.index(column)
     return (row[index] for row in rows)
 
 
-def _csv_table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def csv_table(path: Path) -> tuple[list[str], Iterator[list[str]]]:
     """Header and rows; blank lines are skipped, rows of another length than the header refused."""
     rows = _csv_rows(path)
     _, header = next(rows, (0, []))
@@ -442,7 +442,7 @@ def _is_prose(value: str) -> bool:
 
 def _parquet_documents(path: Path, column: str | None) -> Iterator[str]:
     row = 0
-    with _opened_parquet(path) as file:
+    with opened_parquet(path) as file:
         for batch in file.iter_batches(batch_size=1024, columns=[column]):
             try:
                 values = batch.column(0).to_pylist()
@@ -456,7 +456,7 @@ def _parquet_documents(path: Path, column: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _opened_parquet(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
+def opened_parquet(path: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
     import pyarrow.parquet  # takes long to import, and most programs that import this package read no parquet
 
     try:
@@ -477,7 +477,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _parquet_column_bytes(path: Path, column: str | None) -> int:
-    with _opened_parquet(path) as file:
+    with opened_parquet(path) as file:
         groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
         chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
         return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)

@@ -1,0 +1,86 @@
+"""Many short answers from a model's exported graph at once: every call takes SCORE_ROWS questions one token further.
+
+A question that is answered makes room for the next one, so that no row of a call is empty before the end. Each question
+has a row of its own: what is answered doesn't depend on which questions stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import mlx.core as mx
+import numpy as np
+from tokenizers import Tokenizer
+
+from mlx_autoresearch.handin import SCORE_ROWS
+from mlx_autoresearch.sample import choose_token
+from mlx_autoresearch.scorer import Graph
+from mlx_autoresearch.settings import CONTEXT
+from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, token_bytes
+
+ANSWER_TOKENS = 64
+"""Longest answer: more than any number or label takes. Models end an answer themselves."""
+
+
+@dataclass
+class _Question:
+    """A text that is being continued: where its answer goes, its tokens, and the new ones."""
+
+    index: int
+    tokens: list[int]
+    new: list[int] = field(default_factory=list)
+
+    def recent(self) -> list[int]:
+        return [*self.tokens, *self.new][-CONTEXT:]
+
+
+def complete(
+    graph: Graph,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    temperature: float = 0.0,
+    seed: int = 0,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """What the model adds to each text until it ends it, at most ANSWER_TOKENS tokens.
+
+    Args:
+        graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
+        tokenizer: the model's tokenizer.
+        texts: any number of beginnings; of one longer than the context its end is seen.
+        temperature: 0 takes the likeliest token, 1 samples from the model as it is.
+        seed: seed of the sampling.
+        on_done: called after each answer.
+    """
+    rng, raw = np.random.default_rng(seed), token_bytes(tokenizer)
+    encoded = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    waiting = [_Question(index, [SEPARATOR_ID, *text.ids]) for index, text in enumerate(encoded)][::-1]
+    asked: list[_Question] = []
+    answers = [""] * len(texts)
+    while waiting or asked:
+        while waiting and len(asked) < SCORE_ROWS:
+            asked.append(waiting.pop())
+        for question, logits in zip(asked, _next_logits(graph, asked), strict=True):
+            question.new.append(choose_token(logits, temperature, 1.0, rng))
+        for question in [each for each in asked if _is_answered(each)]:
+            asked.remove(question)
+            answers[question.index] = b"".join(raw[token] for token in question.new).decode(errors="replace")
+            on_done()
+    return answers
+
+
+def _next_logits(graph: Graph, asked: Sequence[_Question]) -> np.ndarray:
+    """float64 (len(asked), V): what may follow each text."""
+    rows = np.full((SCORE_ROWS, CONTEXT), SEPARATOR_ID, dtype=np.int32)
+    last = []
+    for row, question in enumerate(asked):
+        recent = question.recent()
+        rows[row, : len(recent)] = recent
+        last.append(len(recent) - 1)
+    logits = graph(mx.array(rows))[mx.arange(len(asked)), mx.array(last)]
+    return np.array(logits.astype(mx.float32), dtype=np.float64)
+
+
+def _is_answered(question: _Question) -> bool:
+    return question.new[-1] == SEPARATOR_ID or len(question.new) == ANSWER_TOKENS
