@@ -20,7 +20,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from mlx_autoresearch.baselines import Row, boosted_answers, commonest_answer
-from mlx_autoresearch.complete import complete
+from mlx_autoresearch.complete import complete, mean_bits
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.rows import NUMBER, Schema, as_number, read_answer, read_document
@@ -67,7 +67,8 @@ def print_score(
     for name, given in contenders.items():
         table.add_row(name, *judged(given, truth, simple, schema))
     console.print(table)
-    for line in (note, *remarks(answers, asked, training, schema)):
+    cost = cost_of_rows(graph, tokenizer, asked, schema)
+    for line in (note, *remarks(answers, asked, training, schema), cost):
         if line:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"{len(training):,} training rows. The model answered in {seconds:.0f} s.", highlight=False)
@@ -120,6 +121,17 @@ def remarks(answers: Sequence[str], asked: Sequence[Row], training: Sequence[Row
         f"{near:,} of these test rows ({100 * near / len(asked):.1f} %) differ from some training row in one feature "
         "only; none has all features of one.",
     ]
+
+
+def cost_of_rows(graph: Graph, tokenizer: Tokenizer, asked: Sequence[Row], schema: Schema) -> str:
+    """How much of what a night lowers is about the target."""
+    questions = [schema.question(row) for row in asked]
+    answers = [schema.document(row).removeprefix(text) for row, text in zip(asked, questions, strict=True)]
+    whole, target = mean_bits(graph, tokenizer, questions, answers)
+    return (
+        f"A whole row costs the model {whole:.1f} bits, its {schema.target.name} {target:.2f} of them; "
+        "the score of a night, val_bpb, is about the whole."
+    )
 
 
 def near_duplicates(asked: Iterable[Row], training: Iterable[Row], schema: Schema) -> int:

@@ -6,6 +6,7 @@ has a row of its own: what is answered doesn't depend on which questions stand b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from mlx_autoresearch.handin import SCORE_ROWS
+from mlx_autoresearch.metric import token_nats
 from mlx_autoresearch.sample import choose_token
 from mlx_autoresearch.scorer import Graph
 from mlx_autoresearch.settings import CONTEXT
@@ -68,6 +70,31 @@ def complete(
             answers[question.index] = b"".join(raw[token] for token in question.new).decode(errors="replace")
             on_done()
     return answers
+
+
+def mean_bits(graph: Graph, tokenizer: Tokenizer, texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float]:
+    """What true texts cost the model, in bits: the mean of whole texts, and the mean of what their answers take of it.
+
+    Args:
+        graph, tokenizer: see `complete`.
+        texts: beginnings; of a text longer than the context its end is counted.
+        answers: what truly follows each.
+    """
+    whole = answer = 0.0
+    for start in range(0, len(texts), SCORE_ROWS):
+        batch = slice(start, start + SCORE_ROWS)
+        rows = np.full((SCORE_ROWS, CONTEXT + 1), SEPARATOR_ID, dtype=np.int32)
+        kinds = np.zeros((2, SCORE_ROWS, CONTEXT), bool)
+        for row, (text, following) in enumerate(zip(texts[batch], answers[batch], strict=True)):
+            tokens = tokenizer.encode(text + following, add_special_tokens=False).ids
+            new = len(tokens) - len(tokenizer.encode(text, add_special_tokens=False).ids)
+            ids = [SEPARATOR_ID, *tokens][-CONTEXT - 1 :]
+            end = len(ids) - 1
+            rows[row, : len(ids)] = ids
+            kinds[0, row, :end], kinds[1, row, max(0, end - new) : end] = True, True
+        nats = token_nats(graph(mx.array(rows[:, :-1])), mx.array(rows[:, 1:]))
+        whole, answer = whole + float(nats[kinds[0]].sum()), answer + float(nats[kinds[1]].sum())
+    return whole / len(texts) / math.log(2), answer / len(texts) / math.log(2)
 
 
 def _next_logits(graph: Graph, asked: Sequence[_Question]) -> np.ndarray:

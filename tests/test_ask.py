@@ -18,7 +18,7 @@ from rich.console import Console
 from mlx_autoresearch.ask import dataset_beside, notes, read_values, schema_beside, told
 from mlx_autoresearch.ask_score import judged, model_answers, near_duplicates, print_score, remarks
 from mlx_autoresearch.baselines import boosted_answers, commonest_answer
-from mlx_autoresearch.complete import ANSWER_TOKENS, complete
+from mlx_autoresearch.complete import ANSWER_TOKENS, complete, mean_bits
 from mlx_autoresearch.corpus.tables import RowsOptions, open_table
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError
@@ -124,6 +124,21 @@ def test_many_questions_at_once_are_answered_each_by_itself(homes: Dataset, sche
     assert answers == [f" {row['size']}0" for row in rows]
     assert len(done) == 21 and model.calls <= 7 * 3  # 3 batches of at most 8, 7 tokens each
     assert complete(model, homes.tokenizer(256), []) == []
+
+
+def test_bits_of_rows_and_of_their_targets(homes: Dataset) -> None:
+    tokenizer = homes.tokenizer(256)
+
+    def half(tokens: mx.array) -> mx.array:
+        """Torn between two digits."""
+        logits = np.full((SCORE_ROWS, CONTEXT, 256), -60.0, np.float32)
+        logits[:, :, [ord(digit) + 1 for digit in "12"]] = 0.0
+        return mx.array(logits)
+
+    whole, answer = mean_bits(half, tokenizer, ["1"] * 9, ["12"] * 9)
+    assert whole == pytest.approx(3, abs=1e-4) and answer == pytest.approx(2, abs=1e-4)
+    whole, answer = mean_bits(half, tokenizer, ["1" * 300, "1"], ["1" * 4, "1" * 4])
+    assert whole == pytest.approx((CONTEXT + 5) / 2, abs=1e-3) and answer == pytest.approx(4, abs=1e-3)
 
 
 def test_long_and_endless_texts(homes: Dataset) -> None:

@@ -60,3 +60,33 @@ def test_importing_and_preparing_need_no_mlx(text_file: Path) -> None:
     code = "import sys, prepare; prepare.main(); assert 'mlx.core' not in sys.modules, 'mlx was imported'"
     done = prepare("--dataset", text_file.name, folder=text_file.parent, code=code)
     assert done.returncode == 0, done.stderr
+
+
+def test_rows_of_a_table(tmp_path: Path) -> None:
+    colours = ("", "red", "red")
+    lines = [f"{index},{index * 7919 % 1000 / 100:.2f},{colours[index % 3]},{index % 50}" for index in range(6000)]
+    (tmp_path / "shop.csv").write_text(",weight kg,colour,price\n" + "\n".join(lines), encoding="utf-8")
+    options = ("--dataset", "shop.csv", "--rows", "--target", "price", "--max-chars", "80")
+    done = prepare(*options, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "Rows of 6,000: weight kg, colour; then the target 'price': a number",
+        "Column '' is left out: it has no name",
+        "Missing values are left out of their rows: colour 2,000",
+        "Every row fits",
+        "same features as an earlier row",
+    ):
+        assert words in done.stdout
+    command = open_dataset().manifest["command"]
+    assert command == f"python prepare.py --dataset {tmp_path / 'shop.csv'} --rows --target price --max-chars 80"
+    assert "already prepared" in prepare(*options, folder=tmp_path).stderr
+
+
+def test_options_of_rows_that_make_no_sense(tmp_path: Path) -> None:
+    for arguments, words in (
+        ("--dataset a.csv --target price", "add --rows"),
+        ("--rows", "name it with --dataset"),
+        ("--dataset a.csv --rows --text-column text", "leave one of them out"),
+    ):
+        done = prepare(*arguments.split(), folder=tmp_path)
+        assert done.returncode == 2 and words in done.stderr

@@ -1,6 +1,6 @@
 """The rows of a person's own table (csv, tsv, jsonl, parquet) as a `Source`: one document a row, the target at its end.
 
-The table is read once to know its columns (`survey`) and then streamed, as text is; it is never held. How a row is
+The table is read to know its columns (`survey`) and then streamed, as text is; it is never held. How a row is
 written is in rows.py. A row's features decide its split, so the same features are never both trained on and asked
 about, whatever their targets are.
 """
@@ -132,7 +132,7 @@ def row_documents(files: list[Path], schema: Schema) -> Iterator[str]:
 
 
 def survey(files: list[Path], options: RowsOptions) -> Schema:
-    """Read the whole table once and settle its columns, their kinds, and the target.
+    """Read the whole table and settle its columns, their kinds, and the target.
 
     Raises:
         AutoresearchError: see `open_table`.
