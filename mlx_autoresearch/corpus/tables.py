@@ -249,11 +249,11 @@ def _target(name: str, values: _Values, wanted: str | None) -> Column:
 
 def _row_numbers(found: Mapping[str, _Values], target: str | None) -> dict[str, str]:
     """Columns that only number the rows: in a sorted table they would tell the answer, elsewhere nothing."""
-    first, *_, last = [*found, *found]
+    names = list(found)
     reasons = {name: "it counts the rows" for name, values in found.items() if values.count_rows}
-    if first in UNNAMED:
-        reasons[first] = "it has no name, so it numbers the rows"
-    return {name: reason for name, reason in reasons.items() if name != (target or last)}
+    if names[0] in UNNAMED:
+        reasons[names[0]] = "it has no name, so it numbers the rows"
+    return {name: reason for name, reason in reasons.items() if name != (target or names[-1])}
 
 
 def _chosen(names: list[str], dropped: Mapping[str, str], options: RowsOptions, files: list[Path]) -> list[str]:
