@@ -42,7 +42,7 @@ def rows_summary(dataset: Dataset) -> list[str]:
     names = [column.name for column in schema.columns]
     judged = "a number, judged by its error" if target.kind == NUMBER else "a label, right or wrong"
     lines = [
-        f"Rows of {schema.rows:,}: {_named(names)}; then the target {target.name!r}: {judged}.",
+        f"{schema.rows:,} rows, each with {_named(names)}; then the target {target.name!r}: {judged}.",
         "Values stand as in the table; numbers are not rewritten.",
     ]
     lines += [f"Column {name!r} is left out: {reason}." for name, reason in schema.dropped.items()]
@@ -70,10 +70,10 @@ def _too_long(dataset: Dataset) -> str:
         shares[size] = float((lengths > CONTEXT).mean())
     if not any(shares.values()):
         return f"Every row fits into the {CONTEXT} tokens that a model sees, with every vocabulary."
-    told = ", ".join(f"{100 * share:.1f} % with {size:,}" for size, share in shares.items())
+    told = ", ".join(f"{100 * share:.1f} % with a vocabulary of {size:,}" for size, share in shares.items() if share)
     return (
-        f"Rows longer than the {CONTEXT} tokens that a model sees lose their beginning: {told} tokens in the "
-        "vocabulary. --max-chars and --columns make rows shorter."
+        f"Rows longer than the {CONTEXT} tokens that a model sees lose their beginning: {told}"
+        f"{'' if all(shares.values()) else ', none with larger ones'}. --max-chars and --columns make rows shorter."
     )
 
 

@@ -70,7 +70,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     done = prepare(*options, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     for words in (
-        "Rows of 6,000: weight kg, colour; then the target 'price': a number",
+        "6,000 rows, each with weight kg, colour; then the target 'price': a number",
         "Column '' is left out: it has no name",
         "Missing values are left out of their rows: colour 2,000",
         "Every row fits",

@@ -203,10 +203,22 @@ def test_equal_features_are_never_on_two_sides(prepared: Dataset) -> None:
 
 def test_summary_says_what_may_surprise(prepared: Dataset) -> None:
     told = " ".join(rows_summary(prepared))
-    for words in ("weight, colour of it; then the target 'price': a number", "2,500 rows have the same features"):
+    for words in (
+        "5,500 rows, each with weight, colour of it; then the target 'price': a number",
+        "2,500 rows have the same features",
+    ):
         assert words in told
     assert "Every row fits into the 256 tokens" in told
     assert schema_of(prepared.manifest) is not None and schema_of({"source": {"kind": "local"}}) is None
+
+
+def test_rows_longer_than_the_context_are_told(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    words = ["tree", "river", "stone", "cloud", "house", "bird"]
+    lines = [f"{' '.join(draw.choices(words, k=60))},{index % 2}" for index in range(700)]
+    table = source(write(tmp_path / "t.csv", "text,label\n" + "\n".join(lines)))
+    told = rows_summary(prepare_dataset(table, console=Console(file=io.StringIO())))[-1]
+    assert "lose their beginning: 100.0 % with a vocabulary of 256, none with larger ones" in told
 
 
 def test_same_table_is_not_prepared_twice_but_other_options_are(prepared: Dataset, tmp_path: Path) -> None:
