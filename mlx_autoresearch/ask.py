@@ -148,7 +148,9 @@ def told(answers: Sequence[str], schema: Schema) -> list[str]:
         low, middle, high = (numbers[round(share * (len(numbers) - 1))] for share in (0.1, 0.5, 0.9))
         strange = len(answers) - len(numbers)
         also = f"; {strange} answers were no numbers" if strange else ""
-        return [f"{name}: {middle:g} in the middle of {len(numbers)} answers, 80 % from {low:g} to {high:g}{also}"]
+        return [
+            f"{name}: {middle:.10g} in the middle of {len(numbers)} answers, 80 % from {low:.10g} to {high:.10g}{also}"
+        ]
     counts = Counter(answers).most_common(10)
     return [f"{name}: {answer or '(nothing)'}   {count} of {len(answers)}" for answer, count in counts]
 

@@ -102,7 +102,7 @@ def judged(answers: Sequence[str], truth: Sequence[str], otherwise: str, schema:
     half = 1.96 * errors.std() / np.sqrt(len(errors))
     spread = np.square(true - true.mean()).sum()
     r2 = f"{1 - np.square(errors).sum() / spread:.3f}" if spread > 0 else "-"
-    return [f"{errors.mean():.4g} ± {half:.2g}", r2]
+    return [f"{_short(errors.mean(), 4)} ± {_short(half, 2)}", r2]
 
 
 def remarks(answers: Sequence[str], asked: Sequence[Row], training: Sequence[Row], schema: Schema) -> list[str]:
@@ -158,6 +158,10 @@ def _agreed(answers: Sequence[str], schema: Schema) -> str:
     if len(answers) > 1 and schema.target.kind == NUMBER and numbers:
         return f"{median(numbers):.10g}"
     return Counter(answers).most_common(1)[0][0]
+
+
+def _short(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
 
 
 def _middle(schema: Schema) -> str:

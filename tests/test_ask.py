@@ -174,6 +174,7 @@ def test_samples_are_drawn_and_agree_by_their_median(homes: Dataset, schema: Sch
 
 def test_numbers_are_judged_by_error(schema: Schema) -> None:
     assert judged(["10", "20", "x"], ["10", "24", "30"], "28", schema) == ["2 ± 1.8", "0.905"]
+    assert judged(["0", "0"], ["1000000", "1000000"], "0", schema) == ["1,000,000 ± 0", "-"]
     assert "1 answers were no numbers" in remarks(["10", "x"], [{"price": "1"}] * 2, [], schema)[0]
 
 
