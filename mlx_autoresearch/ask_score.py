@@ -161,7 +161,7 @@ def _agreed(answers: Sequence[str], schema: Schema) -> str:
 
 
 def _short(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"
 
 
 def _middle(schema: Schema) -> str:
