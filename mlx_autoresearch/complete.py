@@ -24,6 +24,9 @@ from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, token_bytes
 ANSWER_TOKENS = 64
 """Longest answer: more than any number or label takes. Models end an answer themselves."""
 
+ANSWER_END = b";"
+"""No value holds one (see rows.py): a model that writes it goes on with another column."""
+
 
 @dataclass
 class _Question:
@@ -45,7 +48,7 @@ def complete(
     seed: int = 0,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """What the model adds to each text until it ends it, at most ANSWER_TOKENS tokens.
+    """What the model adds to each text until it ends it or writes ANSWER_END, at most ANSWER_TOKENS tokens.
 
     Args:
         graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
@@ -65,7 +68,7 @@ def complete(
             asked.append(waiting.pop())
         for question, logits in zip(asked, _next_logits(graph, asked), strict=True):
             question.new.append(choose_token(logits, temperature, 1.0, rng))
-        for question in [each for each in asked if _is_answered(each)]:
+        for question in [each for each in asked if _is_answered(each, raw)]:
             asked.remove(question)
             answers[question.index] = b"".join(raw[token] for token in question.new).decode(errors="replace")
             on_done()
@@ -109,5 +112,6 @@ def _next_logits(graph: Graph, asked: Sequence[_Question]) -> np.ndarray:
     return np.array(logits.astype(mx.float32), dtype=np.float64)
 
 
-def _is_answered(question: _Question) -> bool:
-    return question.new[-1] == SEPARATOR_ID or len(question.new) == ANSWER_TOKENS
+def _is_answered(question: _Question, raw: Sequence[bytes]) -> bool:
+    newest = question.new[-1]
+    return newest == SEPARATOR_ID or ANSWER_END in raw[newest] or len(question.new) == ANSWER_TOKENS

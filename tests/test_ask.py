@@ -148,7 +148,11 @@ def test_long_and_endless_texts(homes: Dataset) -> None:
         seen.append(np.array(tokens))
         return mx.array(np.eye(256, dtype=np.float32)[np.full((SCORE_ROWS, CONTEXT), ord("x") + 1)])
 
+    def another_column(tokens: mx.array) -> mx.array:
+        return mx.array(np.eye(256, dtype=np.float32)[np.full((SCORE_ROWS, CONTEXT), ord(";") + 1)])
+
     tokenizer = homes.tokenizer(256)
+    assert complete(another_column, tokenizer, ["price:"]) == [";"]
     assert complete(endless, tokenizer, ["a" * 300 + "b"]) == ["x" * ANSWER_TOKENS]
     assert seen[0].shape == (SCORE_ROWS, CONTEXT) and seen[0][0, -1] == ord("b") + 1  # the beginning is lost
 
