@@ -64,7 +64,7 @@ def test_importing_and_preparing_need_no_mlx(text_file: Path) -> None:
 
 def test_rows_of_a_table(tmp_path: Path) -> None:
     colours = ("", "red", "red")
-    lines = [f"{index},{index * 7919 % 1000 / 100:.2f},{colours[index % 3]},{index % 50}" for index in range(6000)]
+    lines = [f"{index},{index * 7919 % 3000 / 100:.2f},{colours[index % 3]},{index % 49}" for index in range(6000)]
     (tmp_path / "shop.csv").write_text(",weight kg,colour,price\n" + "\n".join(lines), encoding="utf-8")
     options = ("--dataset", "shop.csv", "--rows", "--target", "price", "--max-chars", "80")
     done = prepare(*options, folder=tmp_path)
