@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from mlx_autoresearch.dataset import MANIFEST, open_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import LOG_FILE, SETTINGS_FILE, clear_up
 from mlx_autoresearch.failures import read_outcome
-from mlx_autoresearch.files import remove_tree
+from mlx_autoresearch.files import remove_tree, write_json
 from mlx_autoresearch.gate import check_source
 from mlx_autoresearch.judge import RefusedError, judge
 from mlx_autoresearch.launch import launch_command
@@ -347,6 +347,7 @@ def run_by_hand(training_file: Path) -> None:
         _clear_progress()
         if result.failure is not None:
             raise AutoresearchError(f"The run failed ({result.failure}): {result.reason} See {folder / LOG_FILE}.")
+        write_json(folder / "result.json", asdict(result))
         print(summary_block(result))
         print(f"The model is in {folder}.")
     else:

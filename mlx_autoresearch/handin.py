@@ -1,11 +1,14 @@
 """The hand-in: what a training run leaves behind, an exported graph with its weights.
 
 The graph is all that the scorer ever sees: it is run without any of the model's Python, on tokens that the training
-process never had. It is exported for one fixed shape, because not every primitive can infer shapes.
+process never had. It is exported for fixed shapes, because not every primitive can infer shapes: the one that is
+scored, and single rows of a few lengths, which let a model write without computing a whole batch for every token. All
+shapes share one copy of the weights in the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,10 @@ from mlx_autoresearch.settings import CONTEXT, GRAPH_FILE, SUMMARY_FILE, WEIGHTS
 
 SCORE_ROWS = 8
 """Rows in a scored batch: 8 x 256 tokens x 8192 logits are 64 MiB in float32, which fits an 8 GB machine."""
+
+ROW_LENGTHS = (32, 64, 128, 256)
+"""Lengths of the single rows that a graph also takes. They are not scored: who uses one compares it first (see
+continuation.py)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class HandInSummary:
 def hand_in(model: nn.Module, settings: RunSettings) -> None:
     """Export `model` into the run's folder: `model.mlxfn`, `model.safetensors`, and last `handin.json`.
 
-    `model(tokens)` is traced for int32 tokens of shape (SCORE_ROWS, CONTEXT).
+    `model(tokens)` is traced for int32 tokens of shape (SCORE_ROWS, CONTEXT), and where it can be for single rows.
 
     Raises:
         AutoresearchError: a model was handed in before, or this one can't be traced.
@@ -48,9 +55,26 @@ def hand_in(model: nn.Module, settings: RunSettings) -> None:
     model.eval()
     parameters = tree_flatten(model.trainable_parameters())
     summary = HandInSummary(sum(p.size for _, p in parameters), mx.get_peak_memory())
-    example = mx.zeros((SCORE_ROWS, CONTEXT), dtype=mx.int32)
+    weights = dict(tree_flatten(model.parameters()))
     with written_atomically(folder / GRAPH_FILE) as path:
-        mx.export_function(str(path), lambda tokens: model(tokens), example)
+        export_graph(lambda tokens: model(tokens), path)
     with written_atomically(folder / WEIGHTS_FILE) as path:
-        mx.save_safetensors(str(path), dict(tree_flatten(model.parameters())))
+        mx.save_safetensors(str(path), weights)
     write_json(folder / SUMMARY_FILE, vars(summary))
+
+
+def export_graph(function: Callable[[mx.array], mx.array], path: Path) -> None:
+    """Write the graph of `function`, int32 tokens (B, T) to logits (B, T, V), for the shapes that a hand-in has."""
+    scored, rows = (SCORE_ROWS, CONTEXT), [(1, length) for length in ROW_LENGTHS]
+    try:
+        _export_shapes(function, path, [scored, *rows])
+    except (
+        Exception
+    ):  # whatever a model that only takes the scored shape says: it is a good hand-in, and slower to read
+        _export_shapes(function, path, [scored])
+
+
+def _export_shapes(function: Callable[[mx.array], mx.array], path: Path, shapes: list[tuple[int, int]]) -> None:
+    with mx.exporter(str(path), function) as exporter:
+        for shape in shapes:
+            exporter(mx.zeros(shape, dtype=mx.int32))

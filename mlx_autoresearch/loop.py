@@ -56,16 +56,13 @@ from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
-from mlx_autoresearch.settings import CONTEXT
+from mlx_autoresearch.settings import CONTEXT, CONTRACT_VERSION
 from mlx_autoresearch.spending import SPENDING_FILE, Ledger, SpendingLimits, cost_text, known_prices
 from mlx_autoresearch.status import BY_HAND, BY_ITSELF, OVER, StatusBoard
 from mlx_autoresearch.thinking import DirectThinking, Researcher, ThinkingAhead
 from mlx_autoresearch.timeline import TIMELINE_FILE, Timeline
 from mlx_autoresearch.trust import choose_sandbox, sandbox_line
 from mlx_autoresearch.watch import watch
-
-CONTRACT_VERSION = "3"
-"""Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
 
 LOG_FILE = "loop.log"
 

@@ -1,151 +1,230 @@
 """Text from a trained model, by its exported graph alone, so that any architecture of the night can be read.
 
-    python -m mlx_autoresearch.sample "Once upon a time"
+    python -m mlx_autoresearch.sample --tag nov24 "Once upon a time"
 
-The graph takes rows of CONTEXT tokens, so a text is continued by filling the row up on the right: a causal model can't
-see the filling. That costs a whole row for every token, which is a second or two a sentence on a small machine.
+Which model it takes is said on standard error; standard output is the text.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_autoresearch import blas, compiler
+from mlx_autoresearch.arguments import positive
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
-from mlx_autoresearch.files import read_json
 from mlx_autoresearch.paths import runs_root
+from mlx_autoresearch.settings import GRAPH_FILE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from mlx_autoresearch.continuation import Sampling
+    from mlx_autoresearch.exported_model import GraphReader
 
-def continue_text(
-    graph, tokenizer, prompt: str, length: int, temperature: float, top_p: float, seed: int
-) -> Iterator[str]:
-    """Yield the continuation of `prompt` piece by piece, until the model ends the text or `length` tokens are there.
+DESCRIPTION = """\
+Let a trained model continue a text. It is read from its exported graph, which holds no Python, so any
+architecture of the night will do. The same prompt, settings and seed give the same text again."""
 
-    Args:
-        graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
-        tokenizer: the model's tokenizer.
-        prompt: text to continue; empty for a text from its beginning.
-        length: most tokens to add.
-        temperature: 0 takes the likeliest token, 1 samples from the model as it is.
-        top_p: sample among the likeliest tokens whose probabilities reach this sum.
-        seed: seed of the sampling.
+EXAMPLES = """\
+examples:
+  python -m mlx_autoresearch.sample "Once upon a time"                     the newest best model there is
+  python -m mlx_autoresearch.sample --tag nov24 --compare "Lily saw"       what the night has changed
+  python -m mlx_autoresearch.sample --tag nov24 --model 12 --seed 3 "Tom"  a kept experiment, another text
+  python -m mlx_autoresearch.sample --tag nov24 --temperature 0 "Tom"      always the likeliest token
+
+Models are kept of the baseline and of what was kept. docs/model.md has more."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A model that is ready to write.
+
+    Attributes:
+        name: short, for a heading.
+        sentence: what it is, for a person.
+        reader: its graph.
+        tokenizer: its tokenizer.
     """
-    import mlx.core as mx
-    import numpy as np
 
-    from mlx_autoresearch.handin import SCORE_ROWS
-    from mlx_autoresearch.settings import CONTEXT
-    from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID
+    name: str
+    sentence: str
+    reader: GraphReader
+    tokenizer: Tokenizer
 
-    rng = np.random.default_rng(seed)
-    tokens = [SEPARATOR_ID, *tokenizer.encode(prompt, add_special_tokens=False).ids]
-    shown = tokenizer.decode(tokens[1:])
-    for _ in range(length):
-        recent = tokens[-CONTEXT:]
-        rows = np.full((SCORE_ROWS, CONTEXT), SEPARATOR_ID, dtype=np.int32)
-        rows[0, : len(recent)] = recent
-        logits = np.array(graph(mx.array(rows))[0, len(recent) - 1].astype(mx.float32), dtype=np.float64)
-        token = choose_token(logits, temperature, top_p, rng)
-        if token == SEPARATOR_ID:
-            return
-        tokens.append(token)
-        text = tokenizer.decode(tokens[1:])
-        if not text.endswith("\ufffd"):  # a character whose bytes are not complete yet waits for the next token
-            yield text[len(shown) :]
-            shown = text
+    def pieces(self, prompt: str, sampling: Sampling) -> Iterator[str]:
+        """The continuation of `prompt` as it grows."""
+        from mlx_autoresearch.continuation import continue_texts
+
+        return (piece for _, piece in continue_texts(self.reader, self.tokenizer, [prompt], sampling))
 
 
-def choose_token(logits, temperature: float, top_p: float, rng) -> int:
-    """One token id from float64 logits (V,) by temperature and nucleus sampling (Holtzman et al., 2020)."""
-    import numpy as np
-
-    if temperature <= 0:
-        return int(logits.argmax())
-    scaled = (logits - logits.max()) / temperature
-    probabilities = np.exp(scaled)
-    probabilities /= probabilities.sum()
-    order = np.argsort(-probabilities)
-    before = np.cumsum(probabilities[order]) - probabilities[order]
-    nucleus = order[before < top_p]
-    return int(rng.choice(nucleus, p=probabilities[nucleus] / probabilities[nucleus].sum()))
-
-
-def find_graph(tag: str | None, graph: str | None) -> Path:
-    """The graph to sample from: the one named, the best of a tag, or the newest of all that are under runs/.
+def open_voice(graph: Path, tokenizer: Path | None, name: str, sentence: str) -> Voice:
+    """The model in `graph`, with the tokenizer in a file, or what lies beside the graph.
 
     Raises:
-        AutoresearchError: there is none.
+        AutoresearchError: the graph is damaged or refused, or there is no tokenizer for it.
     """
-    if graph is not None:
-        path = Path(graph)
-        path = path / "model.mlxfn" if path.is_dir() else path
-        if not path.is_file():
-            raise AutoresearchError(f"There is no model at {path}; name a model.mlxfn or a folder that holds one.")
-        return path
-    pattern = f"{tag}/best/model.mlxfn" if tag else "*/best/model.mlxfn"
-    found = [*runs_root().glob(pattern), *([] if tag else runs_root().glob("by-hand/*/model.mlxfn"))]
-    if not found:
-        where = f"the tag {tag!r}" if tag else "any run"
-        raise AutoresearchError(
-            f"There is no trained model of {where} under {runs_root()}; "
-            "train one with `python train_mlx.py` or `python -m mlx_autoresearch.loop`."
-        )
-    return max(found, key=lambda path: path.stat().st_mtime)
-
-
-def tokenizer_beside(graph: Path, vocab_size: int) -> Tokenizer:
-    """The tokenizer that a model was trained with: its copy in best/, or that of the dataset its run names.
-
-    Raises:
-        AutoresearchError: neither is there.
-    """
-    from mlx_autoresearch.dataset import open_dataset
+    from mlx_autoresearch.chosen_model import tokenizer_beside
+    from mlx_autoresearch.continuation import open_reader
+    from mlx_autoresearch.judge import RefusedError
     from mlx_autoresearch.tokens.tokenizer import open_tokenizer
 
-    copy, settings = graph.with_name("tokenizer.json"), graph.with_name("run.json")
-    if copy.is_file():
-        return open_tokenizer(copy)
-    if settings.is_file():
-        return open_dataset(read_json(settings)["dataset"]).tokenizer(vocab_size)
-    raise AutoresearchError(f"Beside {graph} there is neither tokenizer.json nor run.json, so its tokens mean nothing.")
+    try:
+        reader, vocab_size = open_reader(graph)
+    except RefusedError as error:
+        raise AutoresearchError(
+            f"{graph} can't be used: {error}. It is damaged, or no model of this project; take another --model."
+        ) from None
+    path = tokenizer_beside(graph, vocab_size) if tokenizer is None else tokenizer
+    try:
+        return Voice(name, sentence, reader, open_tokenizer(path))
+    except Exception as error:  # the tokenizers package raises nothing more special
+        raise AutoresearchError(f"The tokenizer {path} can't be read: {error}.") from None
+
+
+def choose_voices(tag: str | None, models: Sequence[str], graph: str | None) -> list[Voice]:
+    """The models that a person asked for.
+
+    Raises:
+        AutoresearchError: there is no such model.
+    """
+    from mlx_autoresearch.chosen_model import choose_model, newest_by_hand, newest_night, score_beside
+
+    root = newest_night() if tag is None else runs_root() / tag
+    path = None if graph is None else Path(graph)
+    if path is None and root is None and models == ["best"]:
+        path = newest_by_hand()
+    if path is not None:
+        path = path / GRAPH_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise AutoresearchError(f"There is no model at {path}; name a {GRAPH_FILE} or a folder that holds one.")
+        score = score_beside(path)
+        scored = "nothing beside it says that it was ever scored" if score is None else f"val_bpb {score:.4f}"
+        return [open_voice(path, None, path.parent.name, f"the model in {path.parent}, {scored}")]
+    if root is None:
+        raise AutoresearchError(
+            f"There is no scored model under {runs_root()}; "
+            "train one with `python train_mlx.py` or `python -m mlx_autoresearch.loop`."
+        )
+    chosen = [choose_model(root, which) for which in models]
+    if len(chosen) > 1 and len({each.graph for each in chosen}) == 1:
+        chosen = chosen[:1]
+        print("Nothing better than the baseline was kept yet, so there is one text only.", file=sys.stderr)
+    return [open_voice(each.graph, each.tokenizer, each.name, each.sentence()) for each in chosen]
+
+
+def write_out(voice: Voice, prompt: str, sampling: Sampling) -> None:
+    """Print a text as it grows."""
+    print(prompt, end="", flush=True)
+    for piece in voice.pieces(prompt, sampling):
+        print(piece, end="", flush=True)
+    print()
+
+
+def write_side_by_side(voices: Sequence[Voice], prompt: str, sampling: Sampling) -> None:
+    """Show texts in columns as they grow, each model writing a token in turn."""
+    from rich.console import Console
+    from rich.live import Live
+
+    texts = [prompt] * len(voices)
+    growing = {index: voice.pieces(prompt, sampling) for index, voice in enumerate(voices)}
+    with Live(console=Console(highlight=False), refresh_per_second=10, vertical_overflow="visible") as live:
+        live.update(_columns(voices, texts))
+        while growing:
+            for index, pieces in list(growing.items()):
+                piece = next(pieces, None)
+                if piece is None:
+                    del growing[index]
+                else:
+                    texts[index] += piece
+            live.update(_columns(voices, texts))
+
+
+def _columns(voices: Sequence[Voice], texts: Sequence[str]):
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(expand=True)
+    for voice in voices:
+        table.add_column(Text(voice.name), ratio=1)
+    table.add_row(*map(Text, texts))
+    return table
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mlx_autoresearch.sample",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("prompt", nargs="?", default="Once upon a time", help="text to continue (default: %(default)r)")
+    parser.add_argument("--tag", help="name of the night (default: the one with the newest best model)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model", metavar="WHICH", help="best (default), baseline, longer, or the number of an experiment"
+    )
+    which.add_argument(
+        "--compare", action="store_true", help="baseline and best: side by side, or one after the other in a file"
+    )
+    which.add_argument("--graph", metavar="PATH", help=f"any {GRAPH_FILE}, or the one in this folder")
+    parser.add_argument(
+        "--length", type=positive(int), default=100, help="most tokens to add; a text may end earlier (default: 100)"
+    )
+    parser.add_argument(
+        "--temperature", type=_number(0, None), default=0.7, help="0 is greedy, 1 the model as it is (default: 0.7)"
+    )
+    parser.add_argument(
+        "--top-p", type=_number(0, 1), default=0.95, help="sample among the likeliest that sum up to it (default: 0.95)"
+    )
+    parser.add_argument("--seed", type=_number(0, None, int), default=0, help="another one, another text (default: 0)")
+    return parser
+
+
+def _number(least: float, most: float | None, kind: type = float):
+    """An argparse type: a number of this kind from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= (sys.float_info.max if most is None else most):
+            limits = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {limits}")
+        return value
+
+    return parse
 
 
 def main() -> None:
-    """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mlx_autoresearch.sample", description="Let a trained model continue a text."
-    )
-    parser.add_argument("prompt", nargs="?", default="Once upon a time", help="text to continue (default: %(default)r)")
-    parser.add_argument("--tag", help="take the best model of this night (default: the newest model there is)")
-    parser.add_argument("--graph", help="take this model.mlxfn, or the one in this folder")
-    parser.add_argument("--length", type=int, default=100, help="most tokens to add (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default: %(default)s)")
-    parser.add_argument("--top-p", type=float, default=0.95, help="nucleus of the sampling (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: %(default)s)")
+    """Command line: see `build_parser`."""
+    parser = build_parser()
     arguments = parser.parse_args()
+    if arguments.graph is not None and arguments.tag is not None:
+        parser.error("--graph names a model by itself: leave --tag out")
+    compiler.set_up()
+    blas.load()  # both before anything imports mlx.core
+    from mlx_autoresearch.continuation import Sampling
 
-    from mlx_autoresearch import blas
-
-    blas.load()  # before anything imports mlx.core
-    from mlx_autoresearch.judge import RefusedError
-    from mlx_autoresearch.scorer import import_graph
-
-    path = find_graph(arguments.tag, arguments.graph)
-    try:
-        graph, vocab_size = import_graph(path)
-    except RefusedError as error:
-        raise AutoresearchError(f"{path} can't be used: {error}.") from None
-    tokenizer = tokenizer_beside(path, vocab_size)
-    print(arguments.prompt, end="", flush=True)
-    sampling = (arguments.length, arguments.temperature, arguments.top_p, arguments.seed)
-    for piece in continue_text(graph, tokenizer, arguments.prompt, *sampling):
-        print(piece, end="", flush=True)
-    print()
+    models = ["baseline", "best"] if arguments.compare else [arguments.model or "best"]
+    voices = choose_voices(arguments.tag, models, arguments.graph)
+    sampling = Sampling(arguments.length, arguments.temperature, arguments.top_p, arguments.seed)
+    for voice in voices:
+        print(f"Model: {voice.sentence}.", file=sys.stderr, flush=True)
+    if len(voices) > 1 and sys.stdout.isatty():
+        write_side_by_side(voices, arguments.prompt, sampling)
+        return
+    for voice in voices:
+        if len(voices) > 1:
+            print(f"--- {voice.name}")
+        write_out(voice, arguments.prompt, sampling)
 
 
 if __name__ == "__main__":

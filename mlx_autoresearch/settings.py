@@ -20,6 +20,9 @@ DEFAULT_BUDGET_SECONDS = 300.0
 CONTEXT = 256
 """Tokens in a scored row: every model is scored on rows of this length, whatever it was trained on."""
 
+CONTRACT_VERSION = "3"
+"""Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
+
 SMOKE_STEPS = 2
 """Training steps of a smoke run: enough to compile the step, use its result, and hand in."""
 

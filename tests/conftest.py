@@ -7,10 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
+from trained_night import make_trained_night
 
 from mlx_autoresearch import blas
 from mlx_autoresearch.corpus import Source
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
+from mlx_autoresearch.history import Night
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +39,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         patch.setenv("MLX_AUTORESEARCH_DATA", str(tmp_path_factory.mktemp("data")))
         documents = simple_documents()
         return prepare_dataset(Source("simple", {"kind": "test"}, lambda: iter(documents), None))
+
+
+@pytest.fixture(scope="session")
+def trained_night(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A night of two small models that were really trained; tests read it and don't change it."""
+    return make_trained_night(tmp_path_factory.mktemp("runs") / "nov24", dataset)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from test_sample import successor_table, token
 
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.experiment import Laboratory
+from mlx_autoresearch.exported_model import GraphReader
 from mlx_autoresearch.handin import SCORE_ROWS
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.records import KEEP, Proposal, RunResult, Verdict
@@ -70,15 +71,17 @@ def test_all_prompts_are_continued_in_one_batch(dataset: Dataset) -> None:
         calls.append(rows)
         return table[rows]
 
-    assert continue_all(graph, dataset.tokenizer(256), ["xa", "b", "zz"], 20) == ["bc", "c", ""]
+    reader = GraphReader(graph, SCORE_ROWS, CONTEXT)
+    assert continue_all(reader, dataset.tokenizer(256), ["xa", "b", "zz"], 20) == ["bc", "c", ""]
     assert len(calls) == 3
 
 
 def test_a_text_without_end_is_bounded(dataset: Dataset) -> None:
     endless = 10 * successor_table({token(ord("a")): token(ord("a"))})
-    texts = continue_all(lambda rows: endless[rows], dataset.tokenizer(256), ["a", "a" * 100])
+    reader = GraphReader(lambda rows: endless[rows], SCORE_ROWS, CONTEXT)
+    texts = continue_all(reader, dataset.tokenizer(256), ["a", "a" * 100])
     assert texts == ["a" * LENGTH] * 2
-    assert continue_all(lambda rows: endless[rows], dataset.tokenizer(256), ["a", "b"], seconds=0) == ["", ""]
+    assert continue_all(reader, dataset.tokenizer(256), ["a", "b"], seconds=0) == ["", ""]
 
 
 def test_openings_are_first_words_of_test_documents(dataset: Dataset) -> None:

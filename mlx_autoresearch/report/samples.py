@@ -3,8 +3,8 @@
     runs/<tag>/samples.json     {"prompts": [...], "texts": {"0": [...], "12": [...]}}
 
 A model is asked once, when it becomes the best, between two runs. It is read in the scorer's sandbox, by
-`python -m mlx_autoresearch.report.samples`, which prints one JSON line; all prompts are continued in one batch. That
-process sees the prompts and no other text of the dataset.
+`python -m mlx_autoresearch.report.samples`, which prints one JSON line. That process sees the prompts and no other text
+of the dataset.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from mlx_autoresearch.process import tail
 from mlx_autoresearch.settings import GRAPH_FILE
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from mlx_autoresearch.dataset import Dataset
     from mlx_autoresearch.experiment import Laboratory
+    from mlx_autoresearch.exported_model import GraphReader
 
 SAMPLES_FILE, LOG_FILE = "samples.json", "samples.log"
 
@@ -119,59 +122,43 @@ def openings(dataset: Dataset) -> list[str]:
 
 
 def continue_all(
-    graph, tokenizer, prompts: Sequence[str], length: int = LENGTH, seconds: float = WRITING_SECONDS
+    reader: GraphReader,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    length: int = LENGTH,
+    seconds: float = WRITING_SECONDS,
 ) -> list[str]:
-    """What a model adds to each of at most SCORE_ROWS prompts, all in one batch.
+    """What a model adds to each prompt.
 
     Args:
-        graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
+        reader: the model.
         tokenizer: the model's tokenizer.
         prompts: texts to continue.
-        length: most tokens to add to each; a text ends earlier where the model ends it or the row is full.
+        length: most tokens to add to each; a text ends earlier where the model ends it.
         seconds: time after which no further token is added.
     """
-    import mlx.core as mx
-    import numpy as np
+    from mlx_autoresearch.continuation import Sampling, continue_texts
 
-    from mlx_autoresearch.handin import SCORE_ROWS
-    from mlx_autoresearch.sample import choose_token
-    from mlx_autoresearch.settings import CONTEXT
-    from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID
-
-    rng = np.random.default_rng(SEED)
-    rows = np.full((SCORE_ROWS, CONTEXT), SEPARATOR_ID, dtype=np.int32)
-    ends = []
-    for row, prompt in enumerate(prompts):
-        ids = tokenizer.encode(prompt, add_special_tokens=False).ids[: CONTEXT // 2]
-        rows[row, 1 : 1 + len(ids)] = ids  # after the separator that begins every text
-        ends.append(1 + len(ids))
-    starts, writing = list(ends), set(range(len(prompts)))
-    stop = time.monotonic() + seconds
-    while writing and time.monotonic() < stop:
-        newest = graph(mx.array(rows))[mx.arange(len(ends)), mx.array(ends) - 1]
-        logits = np.array(newest.astype(mx.float32), dtype=np.float64)
-        for row in sorted(writing):
-            token = choose_token(logits[row], TEMPERATURE, TOP_P, rng)
-            if token != SEPARATOR_ID:
-                rows[row, ends[row]] = token
-                ends[row] += 1
-            if token == SEPARATOR_ID or ends[row] == CONTEXT or ends[row] - starts[row] == length:
-                writing.remove(row)
-    return [tokenizer.decode(rows[row, starts[row] : ends[row]].tolist()) for row in range(len(prompts))]
+    texts, stop = [""] * len(prompts), time.monotonic() + seconds
+    for index, piece in continue_texts(reader, tokenizer, prompts, Sampling(length, TEMPERATURE, TOP_P, SEED)):
+        if time.monotonic() >= stop:
+            break
+        texts[index] += piece
+    return texts
 
 
 def main() -> None:
     """Command line of the process that reads the model: prints {"texts": [...]}."""
-    from mlx_autoresearch.scorer import import_graph
+    from mlx_autoresearch.continuation import open_reader
 
     parser = argparse.ArgumentParser(prog="mlx_autoresearch.report.samples", description="Continue a few texts.")
     parser.add_argument("graph", help="the exported graph, model.mlxfn")
     parser.add_argument("dataset", help="folder of a prepared dataset, of which the tokenizers are read")
     parser.add_argument("prompts", nargs="*", help="texts to continue")
     arguments = parser.parse_args()
-    graph, vocab_size = import_graph(Path(arguments.graph))
+    reader, vocab_size = open_reader(Path(arguments.graph))
     tokenizer = open_dataset(arguments.dataset, []).tokenizer(vocab_size)
-    print(json.dumps({"texts": continue_all(graph, tokenizer, arguments.prompts)}))
+    print(json.dumps({"texts": continue_all(reader, tokenizer, arguments.prompts)}))
 
 
 if __name__ == "__main__":
