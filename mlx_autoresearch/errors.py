@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
 
 class AutoresearchError(Exception):
     """Something a person can act on: the message says what happened, where, and what to do next."""
+
+
+def file_trouble(error: OSError, what: str) -> AutoresearchError:
+    """What to tell a person when `what` could not be written."""
+    mend = {errno.ENOSPC: "Make room on that disk", errno.EDQUOT: "Make room within your quota"}
+    mend |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make that folder writable, or name another one")
+    where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return AutoresearchError(
+        f"{what} ({where}). {mend.get(error.errno, 'Mend this')} and start the same command again."
+    )
 
 
 def run_command_line(main: Callable[[], int | None]) -> None:

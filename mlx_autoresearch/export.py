@@ -9,7 +9,6 @@ The folder holds no Python of the night: the architecture is the exported graph,
 from __future__ import annotations
 
 import argparse
-import errno
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_autoresearch import blas, compiler
-from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.errors import AutoresearchError, file_trouble, run_command_line
 from mlx_autoresearch.files import TEMPORARY_SUFFIX, flush_folder, flush_to_disk, remove_tree, sha256_of, write_json
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.settings import GRAPH_FILE, WEIGHTS_FILE
@@ -119,8 +118,7 @@ def _write_model(chosen: ChosenModel, folder: Path, lengths: list[int], vocab_si
     shutil.copyfile(chosen.graph, folder / exported_model.GRAPH_NAME)
     shutil.copyfile(chosen.folder / WEIGHTS_FILE, folder / WEIGHTS_FILE)
     shutil.copyfile(exported_model.__file__, folder / "model.py")
-    config = {
-        "model_type": exported_model.ModelArgs.model_type,
+    config = {  # no model_type: transformers reads this too, and would warn of one that it doesn't know
         "model_file": "model.py",
         "vocab_size": vocab_size,
         "rows": SCORE_ROWS,
@@ -134,7 +132,7 @@ def _write_model(chosen: ChosenModel, folder: Path, lengths: list[int], vocab_si
 
 def _write_tokenizer(path: Path, folder: Path) -> None:
     """The tokenizer as transformers reads it: every text begins with the separator, as it does in training."""
-    from tokenizers import processors
+    from tokenizers import decoders, processors
 
     from mlx_autoresearch.tokens.tokenizer import SEPARATOR, SEPARATOR_ID, open_tokenizer
 
@@ -142,6 +140,9 @@ def _write_tokenizer(path: Path, folder: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{SEPARATOR} $A", special_tokens=[(SEPARATOR, SEPARATOR_ID)]
     )
+    # A sequence of one, because mlx-lm replaces a bare byte-level decoder by its own, which drops the first space of a
+    # text: "Tom" and " ran" would not go together any more.
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel()])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -183,16 +184,6 @@ def provenance_of(chosen: ChosenModel, folder: Path) -> dict[str, Any]:
         "scored_graph_sha256": sha256_of(chosen.folder / GRAPH_FILE),
         "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
     }
-
-
-def file_trouble(error: OSError, what: str) -> AutoresearchError:
-    """What to tell a person when `what` could not be written."""
-    mend = {errno.ENOSPC: "Make room on that disk", errno.EDQUOT: "Make room within your quota"}
-    mend |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make that folder writable, or name another one")
-    where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    return AutoresearchError(
-        f"{what} ({where}). {mend.get(error.errno, 'Mend this')} and start the same command again."
-    )
 
 
 def build_parser() -> argparse.ArgumentParser:

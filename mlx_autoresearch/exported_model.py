@@ -8,8 +8,8 @@ no keys and values, so every token costs a whole row: the shortest that holds th
 read through a window that moves on a quarter of a row at a time.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: mlx-lm runs this file without naming it in sys.modules, where dataclasses
+# would look such annotations up.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,18 +86,16 @@ class ModelArgs:
 
     Attributes:
         rows, context, lengths: see `GraphReader`.
-        model_type: its name for mlx-lm.
     """
 
     rows: int
     context: int
     lengths: list[int] = field(default_factory=list)
-    model_type: str = "mlx_autoresearch"
 
     @classmethod
-    def from_dict(cls, config: dict) -> ModelArgs:
+    def from_dict(cls, config: dict) -> "ModelArgs":
         """The arguments in a config, which holds other things too."""
-        return cls(**{name: config[name] for name in ("rows", "context", "lengths", "model_type")})
+        return cls(**{name: config[name] for name in ("rows", "context", "lengths")})
 
 
 class TokenCache:
@@ -155,7 +153,7 @@ class Model(nn.Module):
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.args = args
-        self.model_type = args.model_type
+        self.model_type = "mlx_autoresearch"
         imported = mx.import_function(str(Path(__file__).with_name(GRAPH_NAME)))
         self._reader = GraphReader(
             lambda tokens: imported(tokens)[0].astype(mx.float32), args.rows, args.context, args.lengths

@@ -12,6 +12,7 @@ begins anew, because a training file keeps no checkpoints.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +23,8 @@ from mlx_autoresearch.chosen_model import LONGER
 from mlx_autoresearch.conditions import SLEPT_SECONDS
 from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.dataset import Dataset, open_dataset
-from mlx_autoresearch.errors import AutoresearchError, run_command_line
+from mlx_autoresearch.errors import AutoresearchError, file_trouble, run_command_line
 from mlx_autoresearch.experiment import Laboratory
-from mlx_autoresearch.export import file_trouble
 from mlx_autoresearch.files import write_text
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Experiment, Night, NightLock
@@ -37,7 +37,7 @@ from mlx_autoresearch.settings import CONTRACT_VERSION
 from mlx_autoresearch.text import one_line
 from mlx_autoresearch.trust import choose_sandbox
 
-SUMMARY_FILE = "summary.md"
+SUMMARY_FILE, LOG_FILE = "summary.md", "longer.log"
 
 DESCRIPTION = """\
 Train the best file of a night longer, in the same sandbox and with the same scoring. Schedules hang on the
@@ -106,14 +106,14 @@ class LongerTraining:
                     f"The smoke run failed ({failure.failure}): {failure.reason} See {longer.folder / 'smoke'}."
                 )
         self.terminal.say(f"Training: {title}.")
-        folder = longer.new_run_folder()
+        folder, started = longer.new_run_folder(), round(time.time(), 1)
         with self.terminal.showing(title), self.fixed_files.unchanged(), ConditionsMeter(None) as meter:
             result = self.laboratory.run(training_file, folder, seed=number, splits=("val", "test"))
         slept = meter.conditions.slept_seconds
         if slept > SLEPT_SECONDS:
             self.terminal.say(f"The machine slept for {slept:.0f} s, so this run doesn't count and is repeated.")
             return
-        longer.record_result(folder, result)
+        longer.record_result(folder, replace(result, started=started))
         if result.failure is not None:
             raise AutoresearchError(
                 f"The run failed ({result.failure}): {result.reason} See {folder}. What was finished is kept; the same "
@@ -288,6 +288,7 @@ def spend_the_time(arguments: argparse.Namespace, night: Night, terminal: Termin
         terminal.say(f"Note: {warning}")
     identity = replace(night.identity, budget_seconds=arguments.budget, machine=machine.identity())
     record = Night.open(night.root / LONGER / f"{arguments.budget:g}s", identity)
+    terminal.log_to(record.root / LOG_FILE)
     laboratory = Laboratory(Path(dataset.folder), arguments.budget, terminal.progress, sandbox)
     training = LongerTraining(night, record, laboratory, fixed_files, terminal)
     originals = [best]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from mlx_autoresearch.history import Experiment
 from mlx_autoresearch.text import one_line
 
@@ -40,8 +42,8 @@ def model_card(name: str, provenance: dict, baseline: Experiment | None, experim
         "## Run it",
         "",
         "```",
-        f'mlx_lm.generate --model {name} --trust-remote-code --prompt "Once upon a time"',
-        f"mlx_lm.server --model {name} --trust-remote-code",
+        f'mlx_lm.generate --model {shlex.quote(name)} --trust-remote-code --prompt "Once upon a time"',
+        f"mlx_lm.server --model {shlex.quote(name)} --trust-remote-code",
         "```",
         "",
         "`--trust-remote-code` lets mlx-lm run `model.py`. That is mlx-autoresearch's own file, the same for every "

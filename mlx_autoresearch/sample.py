@@ -133,7 +133,7 @@ def write_side_by_side(voices: Sequence[Voice], prompt: str, sampling: Sampling)
 
     texts = [prompt] * len(voices)
     growing = {index: voice.pieces(prompt, sampling) for index, voice in enumerate(voices)}
-    with Live(console=Console(highlight=False), refresh_per_second=10, vertical_overflow="visible") as live:
+    with Live(console=Console(highlight=False), refresh_per_second=10) as live:
         live.update(_columns(voices, texts))
         while growing:
             for index, pieces in list(growing.items()):

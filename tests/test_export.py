@@ -21,6 +21,7 @@ import pytest
 from mlx_autoresearch import export
 from mlx_autoresearch.chosen_model import choose_model
 from mlx_autoresearch.continuation import Sampling, continue_texts, open_reader
+from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.export import export_model
 from mlx_autoresearch.files import sha256_of
@@ -29,6 +30,12 @@ from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.tokens.tokenizer import open_tokenizer
 
 PROMPT = "7. Ada found"
+
+
+@pytest.fixture(autouse=True)
+def prepared(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trained night's dataset is the person's."""
+    monkeypatch.setenv("MLX_AUTORESEARCH_DATA", str(dataset.folder.parent))
 
 
 @pytest.fixture(scope="module")
