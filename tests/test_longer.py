@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from trained_night import TINY_TRAIN, identity_of
 
 from mlx_autoresearch.chosen_model import choose_model
 from mlx_autoresearch.dataset import Dataset
@@ -32,9 +32,9 @@ def add(night: Night, source: str, scores: tuple[float, ...], description: str =
 
 
 @pytest.fixture
-def night(trained_night: Night, tmp_path: Path) -> Night:
+def night(dataset: Dataset, tmp_path: Path) -> Night:
     """A night whose best file gained 0.03, of which 0.025 is claimed."""
-    night = Night.open(tmp_path / "nov25", replace(trained_night.identity, budget_seconds=300.0))
+    night = Night.open(tmp_path / "nov25", identity_of(dataset, 300.0))
     add(night, "# a\n", BASELINE, "baseline").record_verdict(Verdict(KEEP, "first", 1.315, 0.01))
     add(night, "# b\n", BEST, "more | depth").record_verdict(Verdict(KEEP, "better", 1.285, 0.01, expected_gain=0.025))
     return night
@@ -67,8 +67,8 @@ def test_one_sentence_says_whether_the_gain_holds(
         assert "claims +0.0250 after 300 s" in said and f"{gain:+.4f} on test text" in said
 
 
-def test_a_best_that_is_the_baseline_has_no_gain(trained_night: Night, tmp_path: Path) -> None:
-    night = Night.open(tmp_path / "nov25", trained_night.identity)
+def test_a_best_that_is_the_baseline_has_no_gain(dataset: Dataset, tmp_path: Path) -> None:
+    night = Night.open(tmp_path / "nov25", identity_of(dataset))
     add(night, "# b\n", BASELINE).record_verdict(Verdict(KEEP, "first", 1.315, 0.01))
     assert "nothing was kept" in outcome(night, record_of(night, (1.2,)))
 
@@ -96,13 +96,12 @@ def test_scores_that_do_not_compare_are_refused(
 
 
 @pytest.fixture
-def own_night(trained_night: Night, tmp_path: Path) -> Night:
-    """A copy of the trained night, to train longer, its best file the quick one."""
-    root = tmp_path / "runs" / "nov24"
-    shutil.copytree(trained_night.root / "experiments" / "0000", root / "experiments" / "0000")
-    shutil.copy(trained_night.root / "identity.json", root)
-    night = Night.open(root, trained_night.identity)
-    source = night.experiments[0].source.replace("LEARNING_RATE = 0.5", "LEARNING_RATE = 0.4")
+def own_night(dataset: Dataset, tmp_path: Path) -> Night:
+    """A night whose files train within a second."""
+    night = Night.open(tmp_path / "runs" / "nov24", identity_of(dataset))
+    source = TINY_TRAIN.read_text(encoding="utf-8")
+    add(night, source, (1.1,)).record_verdict(Verdict(KEEP, "first", 1.1, 0.01))
+    source = source.replace("LEARNING_RATE = 0.5", "LEARNING_RATE = 0.4")
     add(night, source, (1.0,)).record_verdict(Verdict(KEEP, "better", 1.0, 0.01))
     return night
 
