@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 import pytest
+from trained_night import TINY_TRAIN
 
 from mlx_autoresearch.chosen_model import choose_model
 from mlx_autoresearch.continuation import Sampling, choose_token, continue_texts, open_reader, usable_lengths
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.experiment import run_by_hand
 from mlx_autoresearch.exported_model import GraphReader
 from mlx_autoresearch.handin import ROW_LENGTHS, SCORE_ROWS, export_graph
 from mlx_autoresearch.history import Night
@@ -159,6 +162,15 @@ def test_only_scored_models_are_chosen(dataset: Dataset, trained_night: Night, m
     assert "ever scored" in choose_voices(None, ["best"], str(left))[0].sentence
     monkeypatch.setenv("MLX_AUTORESEARCH_RUNS", str(trained_night.root.parent))
     assert choose_voices(None, ["best"], None)[0].sentence.startswith("best: experiment 1 of night nov24")
+
+
+def test_a_run_by_hand_is_found(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_AUTORESEARCH_DATA", str(dataset.folder.parent))
+    monkeypatch.setenv("MLX_AUTORESEARCH_BUDGET", "3")
+    run_by_hand(TINY_TRAIN)
+    voice = choose_voices(None, ["best"], None)[0]
+    assert re.search(r"by-hand/\S+, val_bpb \d\.\d{4}$", voice.sentence)
+    assert "".join(voice.pieces("7. Ada", Sampling(5))) != ""
 
 
 def test_which_model_is_meant(
