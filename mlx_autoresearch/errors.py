@@ -15,7 +15,8 @@ def file_trouble(error: OSError, what: str) -> AutoresearchError:
     """What to tell a person when `what` could not be written."""
     mend = {errno.ENOSPC: "Make room on that disk", errno.EDQUOT: "Make room within your quota"}
     mend |= dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "Make that folder writable, or name another one")
-    where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    name = error.filename2 or error.filename  # of a copy, the file that is written
+    where = f"{name}: {error.strerror}" if name else str(error)
     return AutoresearchError(
         f"{what} ({where}). {mend.get(error.errno, 'Mend this')} and start the same command again."
     )
