@@ -38,7 +38,7 @@ LENGTH = 60
 """Tokens that are added to every prompt: a few sentences."""
 
 WRITING_SECONDS = 10.0
-"""A machine that has not written so many by then shows less: a token takes a GPU milliseconds, a slow CPU 0.3 s."""
+"""A machine that has not written so many by then shows less: a token of each takes a GPU milliseconds, a CPU 0.1 s."""
 
 TEMPERATURE, TOP_P, SEED = 0.7, 0.95, 0
 SECONDS = 120.0
