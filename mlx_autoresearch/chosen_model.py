@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import AutoresearchError
@@ -18,6 +19,9 @@ from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import RunResult
 from mlx_autoresearch.settings import GRAPH_FILE
 from mlx_autoresearch.text import one_line
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 BEST, BASELINE, LONGER = "best", "baseline", "longer"
 """Names of models; any other is the number of an experiment."""
@@ -192,19 +196,55 @@ def score_beside(graph: Path) -> float | None:
     return None
 
 
-def tokenizer_beside(graph: Path, vocab_size: int) -> Path:
+def find_graph(tag: str | None, graph: str | None) -> Path:
+    """The graph to read: the file or folder named, the best of a night, or the newest that was scored.
+
+    Raises:
+        AutoresearchError: there is none.
+    """
+    if graph is not None:
+        path = Path(graph)
+        path = path / GRAPH_FILE if path.is_dir() else path
+        if not path.is_file():
+            raise AutoresearchError(f"There is no model at {path}; name a {GRAPH_FILE} or a folder that holds one.")
+        return path
+    root = newest_night() if tag is None else runs_root() / tag
+    path = newest_by_hand() if root is None else choose_model(root, BEST).graph
+    if path is None:
+        raise AutoresearchError(
+            f"There is no scored model under {runs_root()}; "
+            "train one with `python train_mlx.py` or `python -m mlx_autoresearch.loop`."
+        )
+    return path
+
+
+def tokenizer_beside(graph: Path, vocab_size: int) -> Tokenizer:
     """The tokenizer of a model in any folder: the copy that lies there, or that of the dataset its run names.
 
     Raises:
-        AutoresearchError: neither is there.
+        AutoresearchError: neither is there, or it is damaged.
     """
     copy, settings = graph.with_name(TOKENIZER_FILE), graph.with_name(SETTINGS_FILE)
     if copy.is_file():
-        return copy
+        return read_tokenizer(copy)
     try:
         dataset = read_json(settings)["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
         raise AutoresearchError(
             f"Beside {graph} there is neither tokenizer.json nor run.json, so its tokens mean nothing."
         ) from None
-    return open_dataset(dataset, []).tokenizer_file(vocab_size)
+    return read_tokenizer(open_dataset(dataset, []).tokenizer_file(vocab_size))
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file.
+
+    Raises:
+        AutoresearchError: it can't be read.
+    """
+    from mlx_autoresearch.tokens.tokenizer import open_tokenizer
+
+    try:
+        return open_tokenizer(path)
+    except Exception as error:  # the tokenizers package raises nothing more special
+        raise AutoresearchError(f"The tokenizer {path} can't be read: {error}.") from None

@@ -69,10 +69,9 @@ def open_voice(graph: Path, tokenizer: Path | None, name: str, sentence: str) ->
     Raises:
         AutoresearchError: the graph is damaged or refused, or there is no tokenizer for it.
     """
-    from mlx_autoresearch.chosen_model import tokenizer_beside
+    from mlx_autoresearch.chosen_model import read_tokenizer, tokenizer_beside
     from mlx_autoresearch.continuation import open_reader
     from mlx_autoresearch.judge import RefusedError
-    from mlx_autoresearch.tokens.tokenizer import open_tokenizer
 
     try:
         reader, vocab_size = open_reader(graph)
@@ -80,11 +79,8 @@ def open_voice(graph: Path, tokenizer: Path | None, name: str, sentence: str) ->
         raise AutoresearchError(
             f"{graph} can't be used: {error}. It is damaged, or no model of this project; take another --model."
         ) from None
-    path = tokenizer_beside(graph, vocab_size) if tokenizer is None else tokenizer
-    try:
-        return Voice(name, sentence, reader, open_tokenizer(path))
-    except Exception as error:  # the tokenizers package raises nothing more special
-        raise AutoresearchError(f"The tokenizer {path} can't be read: {error}.") from None
+    known = tokenizer_beside(graph, vocab_size) if tokenizer is None else read_tokenizer(tokenizer)
+    return Voice(name, sentence, reader, known)
 
 
 def choose_voices(tag: str | None, models: Sequence[str], graph: str | None) -> list[Voice]:
@@ -93,24 +89,16 @@ def choose_voices(tag: str | None, models: Sequence[str], graph: str | None) -> 
     Raises:
         AutoresearchError: there is no such model.
     """
-    from mlx_autoresearch.chosen_model import choose_model, newest_by_hand, newest_night, score_beside
+    from mlx_autoresearch.chosen_model import choose_model, find_graph, newest_night, score_beside
 
     root = newest_night() if tag is None else runs_root() / tag
-    path = None if graph is None else Path(graph)
-    if path is None and root is None and models == ["best"]:
-        path = newest_by_hand()
-    if path is not None:
-        path = path / GRAPH_FILE if path.is_dir() else path
-        if not path.is_file():
-            raise AutoresearchError(f"There is no model at {path}; name a {GRAPH_FILE} or a folder that holds one.")
+    if graph is not None or root is None:
+        if models != ["best"]:
+            raise AutoresearchError(f"There is no night with a best model under {runs_root()}; name one with --tag.")
+        path = find_graph(None, graph)
         score = score_beside(path)
         scored = "nothing beside it says that it was ever scored" if score is None else f"val_bpb {score:.4f}"
         return [open_voice(path, None, path.parent.name, f"the model in {path.parent}, {scored}")]
-    if root is None:
-        raise AutoresearchError(
-            f"There is no scored model under {runs_root()}; "
-            "train one with `python train_mlx.py` or `python -m mlx_autoresearch.loop`."
-        )
     chosen = [choose_model(root, which) for which in models]
     if len(chosen) > 1 and len({each.graph for each in chosen}) == 1:
         chosen = chosen[:1]
