@@ -337,14 +337,14 @@ def run_by_hand(training_file: Path) -> None:
     rank = int(os.environ.get("MLX_RANK", "0"))
     folder = runs_root() / "by-hand" / (time.strftime("%Y%m%d-%H%M%S") + (f"-process-{rank}" if rank else ""))
     folder.mkdir(parents=True)
-    laboratory = Laboratory(open_dataset().folder, _budget_by_hand(), _print_progress if rank == 0 else lambda _: None)
+    laboratory = Laboratory(open_dataset().folder, _budget_by_hand(), print_progress if rank == 0 else lambda _: None)
     if "MLX_RANK" not in os.environ:
         failure = laboratory.smoke(training_file, folder / "smoke")
         if failure is not None:
             raise AutoresearchError(f"The smoke run failed ({failure.failure}): {failure.reason} See {folder}/smoke.")
     if rank == 0:
         result = laboratory.run(training_file, folder, seed=0)
-        _clear_progress()
+        clear_progress()
         if result.failure is not None:
             raise AutoresearchError(f"The run failed ({result.failure}): {result.reason} See {folder / LOG_FILE}.")
         write_json(folder / "result.json", asdict(result))
@@ -370,7 +370,8 @@ def _budget_by_hand() -> float:
     return budget
 
 
-def _print_progress(progress: Progress) -> None:
+def print_progress(progress: Progress) -> None:
+    """Show on standard error what a run is doing, on one line, where that is a terminal."""
     if not sys.stderr.isatty():
         return
     loss = progress.point.get("loss")
@@ -382,6 +383,7 @@ def _print_progress(progress: Progress) -> None:
     print(f"\r\x1b[K{words}", end="", file=sys.stderr, flush=True)
 
 
-def _clear_progress() -> None:
+def clear_progress() -> None:
+    """Take that line away."""
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -24,10 +24,11 @@ from mlx_autoresearch.conditions import SLEPT_SECONDS
 from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.dataset import Dataset, open_dataset
 from mlx_autoresearch.errors import AutoresearchError, file_trouble, run_command_line
-from mlx_autoresearch.experiment import Laboratory
+from mlx_autoresearch.experiment import Laboratory, clear_progress, print_progress
 from mlx_autoresearch.files import write_text
 from mlx_autoresearch.fixed_files import FixedFiles
-from mlx_autoresearch.history import Experiment, Night, NightLock
+from mlx_autoresearch.history import Experiment, Night
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.report.terminal import Terminal
@@ -99,16 +100,18 @@ class LongerTraining:
         training_file, number = longer.folder / "train_mlx.py", len(longer.runs) + 1
         title = f"run {number}, {self.laboratory.budget_seconds:g} s, of {longer.proposal.description}"
         if not longer.runs:
-            with self.terminal.showing(f"smoke run before {title}"), self.fixed_files.unchanged():
+            with self.fixed_files.unchanged():
                 failure = self.laboratory.smoke(training_file, longer.folder / "smoke")
+            clear_progress()
             if failure is not None:
                 raise AutoresearchError(
                     f"The smoke run failed ({failure.failure}): {failure.reason} See {longer.folder / 'smoke'}."
                 )
         self.terminal.say(f"Training: {title}.")
         folder, started = longer.new_run_folder(), round(time.time(), 1)
-        with self.terminal.showing(title), self.fixed_files.unchanged(), ConditionsMeter(None) as meter:
+        with self.fixed_files.unchanged(), ConditionsMeter(None) as meter:
             result = self.laboratory.run(training_file, folder, seed=number, splits=("val", "test"))
+        clear_progress()
         slept = meter.conditions.slept_seconds
         if slept > SLEPT_SECONDS:
             self.terminal.say(f"The machine slept for {slept:.0f} s, so this run doesn't count and is repeated.")
@@ -289,7 +292,7 @@ def spend_the_time(arguments: argparse.Namespace, night: Night, terminal: Termin
     identity = replace(night.identity, budget_seconds=arguments.budget, machine=machine.identity())
     record = Night.open(night.root / LONGER / f"{arguments.budget:g}s", identity)
     terminal.log_to(record.root / LOG_FILE)
-    laboratory = Laboratory(Path(dataset.folder), arguments.budget, terminal.progress, sandbox)
+    laboratory = Laboratory(Path(dataset.folder), arguments.budget, print_progress, sandbox)
     training = LongerTraining(night, record, laboratory, fixed_files, terminal)
     originals = [best]
     if arguments.compare and best.number != 0:
@@ -308,7 +311,7 @@ def spend_the_time(arguments: argparse.Namespace, night: Night, terminal: Termin
 def main() -> None:
     """Command line: see `build_parser`."""
     arguments = build_parser().parse_args()
-    night, terminal = Night.read(runs_root() / arguments.tag), Terminal()
+    night, terminal = Night.read(runs_root() / arguments.tag), Terminal(plain=True)
     try:
         with NightLock(night.root), machine.keep_awake():
             spend_the_time(arguments, night, terminal)

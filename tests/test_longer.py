@@ -15,8 +15,9 @@ from mlx_autoresearch.chosen_model import choose_model
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.export import export_model
-from mlx_autoresearch.history import Experiment, Night, NightLock
+from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.longer import open_dataset_of, outcome, summary, trained_longer
+from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.records import KEEP, Proposal, RunResult, Verdict
 
