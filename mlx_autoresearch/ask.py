@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_autoresearch.chosen_model import find_graph, tokenizer_beside
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import read_json
 from mlx_autoresearch.rows import NUMBER, Schema, as_number, read_answer, tidy
-from mlx_autoresearch.sample import find_graph, tokenizer_beside
 
 if TYPE_CHECKING:
     from mlx_autoresearch.dataset import Dataset
@@ -50,11 +50,11 @@ def main() -> None:
 
     blas.load()  # before anything imports mlx.core
     from mlx_autoresearch.complete import complete
+    from mlx_autoresearch.continuation import open_reader
     from mlx_autoresearch.judge import RefusedError
-    from mlx_autoresearch.scorer import import_graph
 
     try:
-        graph, vocab_size = import_graph(path)
+        reader, vocab_size = open_reader(path)
     except RefusedError as error:
         raise AutoresearchError(f"{path} can't be used: {error}.") from None
     tokenizer = tokenizer_beside(path, vocab_size)
@@ -62,10 +62,10 @@ def main() -> None:
         from mlx_autoresearch.ask_score import print_score
 
         asked = (arguments.rows or SCORED_ROWS, arguments.samples, arguments.seed)
-        print_score(graph, tokenizer, dataset_beside(path), schema, *asked)
+        print_score(reader, tokenizer, dataset_beside(path), schema, *asked)
         return
     questions = [schema.question(values)] * (arguments.samples or 1)
-    answers = complete(graph, tokenizer, questions, 1.0 if arguments.samples else 0.0, arguments.seed)
+    answers = complete(reader, tokenizer, questions, 1.0 if arguments.samples else 0.0, arguments.seed)
     print("\n".join(told([read_answer(answer) for answer in answers], schema)))
 
 

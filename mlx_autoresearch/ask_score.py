@@ -27,16 +27,23 @@ from mlx_autoresearch.rows import NUMBER, Schema, as_number, read_answer, read_d
 from mlx_autoresearch.rows_summary import documents_of
 
 if TYPE_CHECKING:
+    from mlx_autoresearch.exported_model import GraphReader
     from mlx_autoresearch.scorer import Graph
 
 
 def print_score(
-    graph: Graph, tokenizer: Tokenizer, dataset: Dataset, schema: Schema, most_rows: int, samples: int | None, seed: int
+    reader: GraphReader,
+    tokenizer: Tokenizer,
+    dataset: Dataset,
+    schema: Schema,
+    most_rows: int,
+    samples: int | None,
+    seed: int,
 ) -> None:
     """Ask the model and the baselines for the targets of the first test rows, and print a table of how good they were.
 
     Args:
-        graph: see `complete`.
+        reader: see `complete`.
         tokenizer: the model's tokenizer.
         dataset: the rows.
         schema: how they are written.
@@ -48,7 +55,7 @@ def print_score(
     asked = [read_document(document) for document in islice(documents_of(dataset, "test"), most_rows)]
     in_test = dataset.manifest["splits"]["test"]["documents"]
     console, started = Console(), time.monotonic()
-    answers = model_answers(graph, tokenizer, asked, schema, samples, seed)
+    answers = model_answers(reader, tokenizer, asked, schema, samples, seed)
     seconds = time.monotonic() - started
     way = "its likeliest text" if samples is None else f"the {_middle(schema)} of {samples} drawn texts"
     simple = commonest_answer(training, schema)
@@ -67,7 +74,7 @@ def print_score(
     for name, given in contenders.items():
         table.add_row(name, *judged(given, truth, simple, schema))
     console.print(table)
-    cost = cost_of_rows(graph, tokenizer, asked, schema)
+    cost = cost_of_rows(reader.graph, tokenizer, asked, schema)
     for line in (note, *remarks(answers, asked, training, schema), cost):
         if line:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -75,7 +82,7 @@ def print_score(
 
 
 def model_answers(
-    graph: Graph, tokenizer: Tokenizer, asked: Sequence[Row], schema: Schema, samples: int | None, seed: int
+    reader: GraphReader, tokenizer: Tokenizer, asked: Sequence[Row], schema: Schema, samples: int | None, seed: int
 ) -> list[str]:
     """The model's answer for each row; see `print_score`."""
     times = samples or 1
@@ -83,7 +90,7 @@ def model_answers(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("asking the model", total=len(questions))
         temperature = 0.0 if samples is None else 1.0
-        texts = complete(graph, tokenizer, questions, temperature, seed, lambda: progress.advance(task))
+        texts = complete(reader, tokenizer, questions, temperature, seed, lambda: progress.advance(task))
     answers = [read_answer(text) for text in texts]
     return [_agreed(answers[start : start + times], schema) for start in range(0, len(answers), times)]
 

@@ -1,4 +1,4 @@
-"""Many short answers from a model's exported graph at once: every call takes SCORE_ROWS questions one token further.
+"""Many short answers from a model's exported graph at once: SCORE_ROWS questions go on together, token by token.
 
 A question that is answered makes room for the next one, so that no row of a call is empty before the end. Each question
 has a row of its own: what is answered doesn't depend on which questions stand beside it.
@@ -14,9 +14,10 @@ import mlx.core as mx
 import numpy as np
 from tokenizers import Tokenizer
 
+from mlx_autoresearch.continuation import choose_token
+from mlx_autoresearch.exported_model import GraphReader
 from mlx_autoresearch.handin import SCORE_ROWS
 from mlx_autoresearch.metric import token_nats
-from mlx_autoresearch.sample import choose_token
 from mlx_autoresearch.scorer import Graph
 from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID, token_bytes
@@ -36,12 +37,9 @@ class _Question:
     tokens: list[int]
     new: list[int] = field(default_factory=list)
 
-    def recent(self) -> list[int]:
-        return [*self.tokens, *self.new][-CONTEXT:]
-
 
 def complete(
-    graph: Graph,
+    reader: GraphReader,
     tokenizer: Tokenizer,
     texts: Sequence[str],
     temperature: float = 0.0,
@@ -51,7 +49,7 @@ def complete(
     """What the model adds to each text until it ends it or writes ANSWER_END, at most ANSWER_TOKENS tokens.
 
     Args:
-        graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
+        reader: the model, as `continuation.open_reader` opens it.
         tokenizer: the model's tokenizer.
         texts: any number of beginnings; of one longer than the context its end is seen.
         temperature: 0 takes the likeliest token, 1 samples from the model as it is.
@@ -66,7 +64,8 @@ def complete(
     while waiting or asked:
         while waiting and len(asked) < SCORE_ROWS:
             asked.append(waiting.pop())
-        for question, logits in zip(asked, _next_logits(graph, asked), strict=True):
+        following = reader.next_logits([[*question.tokens, *question.new] for question in asked])
+        for question, logits in zip(asked, np.array(following, dtype=np.float64), strict=True):
             question.new.append(choose_token(logits, temperature, 1.0, rng))
         for question in [each for each in asked if _is_answered(each, raw)]:
             asked.remove(question)
@@ -79,7 +78,8 @@ def mean_bits(graph: Graph, tokenizer: Tokenizer, texts: Sequence[str], answers:
     """What true texts cost the model, in bits: the mean of whole texts, and the mean of what their answers take of it.
 
     Args:
-        graph, tokenizer: see `complete`.
+        graph: function of int32 tokens (SCORE_ROWS, CONTEXT) to logits (SCORE_ROWS, CONTEXT, V).
+        tokenizer: the model's tokenizer.
         texts: beginnings; of a text longer than the context its end is counted.
         answers: what truly follows each.
     """
@@ -98,18 +98,6 @@ def mean_bits(graph: Graph, tokenizer: Tokenizer, texts: Sequence[str], answers:
         nats = token_nats(graph(mx.array(rows[:, :-1])), mx.array(rows[:, 1:]))
         whole, answer = whole + float(nats[kinds[0]].sum()), answer + float(nats[kinds[1]].sum())
     return whole / len(texts) / math.log(2), answer / len(texts) / math.log(2)
-
-
-def _next_logits(graph: Graph, asked: Sequence[_Question]) -> np.ndarray:
-    """float64 (len(asked), V): what may follow each text."""
-    rows = np.full((SCORE_ROWS, CONTEXT), SEPARATOR_ID, dtype=np.int32)
-    last = []
-    for row, question in enumerate(asked):
-        recent = question.recent()
-        rows[row, : len(recent)] = recent
-        last.append(len(recent) - 1)
-    logits = graph(mx.array(rows))[mx.arange(len(asked)), mx.array(last)]
-    return np.array(logits.astype(mx.float32), dtype=np.float64)
 
 
 def _is_answered(question: _Question, raw: Sequence[bytes]) -> bool:

@@ -22,10 +22,12 @@ from mlx_autoresearch.complete import ANSWER_TOKENS, complete, mean_bits
 from mlx_autoresearch.corpus.tables import RowsOptions, open_table
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.exported_model import GraphReader
 from mlx_autoresearch.handin import SCORE_ROWS
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.rows import LABEL, NUMBER, TEXT, Column, Schema, read_document
 from mlx_autoresearch.rows_summary import documents_of, schema_of
+from mlx_autoresearch.scorer import Graph
 from mlx_autoresearch.settings import CONTEXT
 
 HOMES = Schema(
@@ -115,15 +117,20 @@ class CopyingModel:
         return mx.array(logits)
 
 
+def reader_of(graph: Graph) -> GraphReader:
+    """A model that takes the scored shape only."""
+    return GraphReader(graph, SCORE_ROWS, CONTEXT)
+
+
 def test_many_questions_at_once_are_answered_each_by_itself(homes: Dataset, schema: Schema) -> None:
     rows = [read_document(document) for document in documents_of(homes, "test")][:21]
     rows[3] = {**rows[3], "size": "7"}  # answers of different lengths end at different calls
     model, done = CopyingModel(), []
     texts = [schema.question(row) for row in rows]
-    answers = complete(model, homes.tokenizer(256), texts, on_done=lambda: done.append(1))
+    answers = complete(reader_of(model), homes.tokenizer(256), texts, on_done=lambda: done.append(1))
     assert answers == [f" {row['size']}0" for row in rows]
     assert len(done) == 21 and model.calls <= 7 * 3  # 3 batches of at most 8, 7 tokens each
-    assert complete(model, homes.tokenizer(256), []) == []
+    assert complete(reader_of(model), homes.tokenizer(256), []) == []
 
 
 def test_bits_of_rows_and_of_their_targets(homes: Dataset) -> None:
@@ -152,9 +159,10 @@ def test_long_and_endless_texts(homes: Dataset) -> None:
         return mx.array(np.eye(256, dtype=np.float32)[np.full((SCORE_ROWS, CONTEXT), ord(";") + 1)])
 
     tokenizer = homes.tokenizer(256)
-    assert complete(another_column, tokenizer, ["price:"]) == [";"]
-    assert complete(endless, tokenizer, ["a" * 300 + "b"]) == ["x" * ANSWER_TOKENS]
-    assert seen[0].shape == (SCORE_ROWS, CONTEXT) and seen[0][0, -1] == ord("b") + 1  # the beginning is lost
+    assert complete(reader_of(another_column), tokenizer, ["price:"]) == [";"]
+    assert complete(reader_of(endless), tokenizer, ["a" * 300 + "b"]) == ["x" * ANSWER_TOKENS]
+    assert seen[0].shape == (SCORE_ROWS, CONTEXT) and seen[0][0, 0] == ord("a") + 1  # the beginning is lost
+    assert [token for token in seen[0][0] if token][-1] == ord("b") + 1
 
 
 def test_samples_are_drawn_and_agree_by_their_median(homes: Dataset, schema: Schema) -> None:
@@ -167,10 +175,13 @@ def test_samples_are_drawn_and_agree_by_their_median(homes: Dataset, schema: Sch
         return mx.array(logits)
 
     rows = [{"size": "1", "part": "north", "price": "2"}] * 3
-    answers = complete(dice, homes.tokenizer(256), [schema.question(rows[0])] * 60, temperature=1.0, seed=4)
+    answers = complete(reader_of(dice), homes.tokenizer(256), [schema.question(rows[0])] * 60, temperature=1.0, seed=4)
     assert set(answers) == {"1", "2", "3"}
-    assert complete(dice, homes.tokenizer(256), [schema.question(rows[0])] * 60, temperature=1.0, seed=4) == answers
-    assert model_answers(dice, homes.tokenizer(256), rows, schema, 41, 0) == ["2", "2", "2"]
+    assert (
+        complete(reader_of(dice), homes.tokenizer(256), [schema.question(rows[0])] * 60, temperature=1.0, seed=4)
+        == answers
+    )
+    assert model_answers(reader_of(dice), homes.tokenizer(256), rows, schema, 41, 0) == ["2", "2", "2"]
 
 
 # ------------------------------------------------------------------------------------------------------ judging
@@ -223,7 +234,7 @@ def test_without_scikit_learn_a_sentence_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     monkeypatch.setenv("COLUMNS", "160")
-    print_score(CopyingModel(), homes.tokenizer(256), homes, schema, 30, None, 0)
+    print_score(reader_of(CopyingModel()), homes.tokenizer(256), homes, schema, 30, None, 0)
     shown = capsys.readouterr().out
     assert "pip install -e '.[bench]'" in shown and "30 of" in shown
     assert "the model, its likeliest text" in shown and "0 ± 0" in shown and "1.000" in shown
