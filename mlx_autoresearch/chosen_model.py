@@ -197,7 +197,7 @@ def score_beside(graph: Path) -> float | None:
 
 
 def find_graph(tag: str | None, graph: str | None) -> Path:
-    """The graph to read: the file or folder named, the best of a night, or the newest that was scored.
+    """The graph to read: the file or folder named, a night's best/, or the newest that was scored.
 
     Raises:
         AutoresearchError: there is none.
@@ -209,13 +209,18 @@ def find_graph(tag: str | None, graph: str | None) -> Path:
             raise AutoresearchError(f"There is no model at {path}; name a {GRAPH_FILE} or a folder that holds one.")
         return path
     root = newest_night() if tag is None else runs_root() / tag
-    path = newest_by_hand() if root is None else choose_model(root, BEST).graph
+    path = newest_by_hand() if root is None else _copy_of_best(root)
     if path is None:
         raise AutoresearchError(
             f"There is no scored model under {runs_root()}; "
             "train one with `python train_mlx.py` or `python -m mlx_autoresearch.loop`."
         )
     return path
+
+
+def _copy_of_best(root: Path) -> Path:
+    chosen, copy = choose_model(root, BEST).graph, root / BEST / GRAPH_FILE
+    return copy if copy.is_file() else chosen
 
 
 def tokenizer_beside(graph: Path, vocab_size: int) -> Tokenizer:

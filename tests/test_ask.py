@@ -23,8 +23,10 @@ from mlx_autoresearch.corpus.tables import RowsOptions, open_table
 from mlx_autoresearch.dataset import Dataset, prepare_dataset
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.exported_model import GraphReader
-from mlx_autoresearch.handin import SCORE_ROWS
+from mlx_autoresearch.handin import SCORE_ROWS, export_graph
+from mlx_autoresearch.history import Night, RunIdentity
 from mlx_autoresearch.paths import PROJECT, runs_root
+from mlx_autoresearch.records import KEEP, Proposal, RunResult, Verdict
 from mlx_autoresearch.rows import LABEL, NUMBER, TEXT, Column, Schema, read_document
 from mlx_autoresearch.rows_summary import documents_of, schema_of
 from mlx_autoresearch.scorer import Graph
@@ -252,13 +254,17 @@ def model_folder(homes: Dataset) -> Path:
         table[ord(before) + 1, ord(after) + 1] = 20.0
     table[ord("7") + 1, 0] = 20.0
     weights = mx.array(table)
-    folder = runs_root() / "night" / "best"
-    folder.mkdir(parents=True)
-    example = mx.zeros((SCORE_ROWS, CONTEXT), dtype=mx.int32)
-    mx.export_function(str(folder / "model.mlxfn"), lambda rows: weights[rows], example)
-    (folder / "tokenizer.json").write_bytes(homes.tokenizer_file(256).read_bytes())
-    (folder.parent / "dataset.json").write_text(json.dumps(homes.manifest))
-    return folder
+    identity = RunIdentity(homes.name, homes.fingerprint, 5.0, "a machine", "3", CONTEXT)
+    night = Night.open(runs_root() / "night", identity)
+    baseline = night.add(Proposal("pass\n", "baseline"))
+    folder = baseline.new_run_folder()
+    export_graph(lambda rows: weights[rows], folder / "model.mlxfn")
+    (folder / "model.safetensors").touch()
+    baseline.record_result(folder, RunResult(1, val_bpb=1.0, vocab_size=256))
+    baseline.record_verdict(Verdict(KEEP, "The baseline.", 1.0))
+    night.update_best(baseline, homes.tokenizer_file(256))
+    (night.root / "dataset.json").write_text(json.dumps(homes.manifest))
+    return night.root / "best"
 
 
 def ask(*arguments: str, data: Path) -> subprocess.CompletedProcess:
