@@ -26,7 +26,7 @@ import numpy as np
 
 from mlx_autoresearch.noise import PRIOR_NOISE, Noise, Spread, as_prior, pooled_noise, spread
 from mlx_autoresearch.records import KEEP, Measurement, Verdict
-from mlx_autoresearch.verdict import BASELINE_RUNS, RunAgain, decide, is_due, without_luck
+from mlx_autoresearch.verdict import BASELINE_RUNS, Base, RunAgain, compare, decide, is_due, without_luck
 
 RUN_SECONDS = 310.0
 """300 seconds of training and 10 of start-up and scoring."""
@@ -98,6 +98,7 @@ class Edit:
         spread: of its runs.
         verdict: of our rule.
         claimed_gain: what its keep claims over its incumbent.
+        known: what the edits that build on it start from, where it is promising.
     """
 
     level: float
@@ -106,6 +107,7 @@ class Edit:
     spread: Spread = NO_SPREAD
     verdict: Verdict | None = None
     claimed_gain: float = 0.0
+    known: Base | None = None
 
     @property
     def mean(self) -> float:
@@ -123,7 +125,7 @@ class Night:
     def __init__(self, world: World, seed: int, prior: Noise = PRIOR_NOISE) -> None:
         self.world, self.prior, self.clock = world, prior, 0.0
         self.ideas, self.luck = random.Random(f"ideas {seed}"), random.Random(f"luck {seed}")
-        self.baseline = self.incumbent = Edit(START_BPB)
+        self.baseline = self.incumbent = self.base = Edit(START_BPB)
         self.measured: list[Edit] = []
         self._log_speed, self._trend = 0.0, self.luck.gauss(0, world.wander)
 
@@ -146,15 +148,15 @@ class Night:
         self.clock += RUN_SECONDS
 
     def idea(self) -> Edit:
-        """The next edit of the incumbent. Its size is drawn even where it has none: all rules see the same luck."""
+        """The next edit of the base. Its size is drawn even where it has none: all rules see the same luck."""
         edits, draw, size = self.world.edits, self.ideas.random(), self._size()
-        left = max(0.0, 1 - self.improvement / edits.potential)
+        left = max(0.0, 1 - (self.baseline.level - self.base.level) / edits.potential)
         if self.ideas.random() < edits.simpler:
             gain = 0.5 * edits.gain * size * left if draw < 0.1 else 0.0 if draw < 0.7 else -edits.loss / 3 * size
-            return Edit(self.incumbent.level - gain, lines_saved=5)
+            return Edit(self.base.level - gain, lines_saved=5)
         if draw < edits.better:
-            return Edit(self.incumbent.level - edits.gain * size * left)
-        return Edit(self.incumbent.level + (0.0 if draw < edits.better + edits.nothing else edits.loss * size))
+            return Edit(self.base.level - edits.gain * size * left)
+        return Edit(self.base.level + (0.0 if draw < edits.better + edits.nothing else edits.loss * size))
 
     def _size(self) -> float:
         deviation = self.ideas.gauss(0, 1)
@@ -179,17 +181,22 @@ Rule = Callable[[Night, Edit], bool]
 
 def ours(night: Night, edit: Edit) -> bool:
     """The loop's own rule, with its own functions."""
-    incumbent = night.incumbent
+    incumbent, base = night.incumbent, night.base.known
     if is_due(incumbent.runs, night.clock, night_began=0.0):
         night.run(incumbent)
     night.run(edit)
     while True:
         runs = without_luck(incumbent.runs, incumbent.verdict)
-        answer = decide(edit.runs, runs, night.noise, 0, edit.lines_saved)
+        answer = decide(edit.runs, runs, night.noise, 0, edit.lines_saved, base=base)
         if not isinstance(answer, RunAgain):
-            edit.verdict, edit.claimed_gain = answer, answer.expected_gain
-            return answer.status == KEEP
+            break
         night.run(edit if answer.which == "candidate" else incumbent)
+    edit.verdict, edit.claimed_gain = answer, answer.expected_gain
+    if answer.promising:
+        found = compare(edit.runs, runs, night.noise, base and base.before)
+        edit.known = Base((0,), without_luck(edit.runs, answer), found.belief)
+        night.base = edit
+    return answer.status == KEEP
 
 
 def lower_by(threshold: float) -> Rule:
@@ -289,7 +296,7 @@ def sleep_through(world: World, strategy: Strategy, seed: int) -> Morning:
             experiments += 1
             if kept:
                 keeps.append((edit, night.incumbent.level - edit.level))
-                night.incumbent = edit
+                night.incumbent = night.base = edit
                 after = round(night.clock / RUN_SECONDS)
                 path[after - 1 :] = [night.improvement] * (len(path) - after + 1)
                 assert after > before

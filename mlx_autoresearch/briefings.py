@@ -53,7 +53,7 @@ class Briefer:
             hours_left, experiments_left: until the night's limits; None for no limit.
         """
         experiments = self._night.experiments
-        incumbent = self._night.incumbent() or experiments[0]
+        incumbent = self._night.base() or experiments[0]
         decided = [experiment for experiment in experiments if experiment.verdict is not None]
         return Briefing(
             program=_text(PROJECT / "program.md"),
@@ -71,6 +71,7 @@ class Briefer:
             waiting=tuple(e.proposal for e in experiments[1:] if e.verdict is None),
             repair=wanted_repair(experiments, agent),
             memory=known_memory(incumbent, decided),
+            claim=self._night.claim,
         )
 
     def _entry(self, experiment: Experiment) -> HistoryEntry:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from mlx_autoresearch.files import append_line
 from mlx_autoresearch.speed_probe import Speed
@@ -85,6 +87,11 @@ class Conditions:
     low_power_mode: bool | None = None
     threads: int | None = None
     step_drift: float | None = None
+
+    @property
+    def worst_level(self) -> float | None:
+        """The highest heat that is known."""
+        return self.thermal_level if self.hottest is None else self.hottest
 
     @property
     def speed(self) -> Speed | None:
@@ -180,10 +187,10 @@ class ConditionsLog:
 
     @classmethod
     def open(cls, path: Path) -> ConditionsLog:
-        """The log at `path`; lines that are torn or no entries are passed over."""
+        """The log at `path`, empty where it can't be read; lines that are torn or no entries are passed over."""
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
+        except OSError:
             lines = []
         return cls(path, [entry for line in lines if (entry := _parse(line)) is not None])
 
@@ -214,10 +221,21 @@ class ConditionsLog:
 
 
 def _parse(line: str) -> Entry | None:
+    """The entry of a line, None where it is none; what is not of the type that is written down for it is unknown."""
     try:
-        entry = json.loads(line)
-        known = {each.name for each in fields(Conditions)}
-        conditions = Conditions(**{name: value for name, value in entry["conditions"].items() if name in known})
-        return Entry(int(entry["experiment"]), int(entry["run"]), conditions, entry["invalid"])
-    except (ValueError, TypeError, KeyError, AttributeError):
+        entry, types = json.loads(line), _types()
+        measured = {name: value for name, value in entry["conditions"].items() if _fits(value, types.get(name))}
+        invalid = None if entry["invalid"] is None else str(entry["invalid"])
+        return Entry(int(entry["experiment"]), int(entry["run"]), Conditions(**measured), invalid)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+@cache
+def _types() -> dict[str, Any]:
+    return get_type_hints(Conditions)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of this type; a whole number is good for a float."""
+    return hint is not None and (isinstance(value, hint) or (type(value) is int and isinstance(1.0, hint)))

@@ -55,7 +55,9 @@ class Curves:
         """The first scored run of every decided edit, against the incumbent of its time."""
         by_number = {experiment.number: experiment for experiment in self.night.experiments}
         runs = [
-            self._finished(experiment, by_number.get(experiment.proposal.parent)) for experiment in by_number.values()
+            self._finished(experiment, by_number.get(experiment.verdict.incumbent))
+            for experiment in by_number.values()
+            if experiment.verdict is not None
         ]
         return [run for run in runs if run is not None]
 

@@ -45,7 +45,18 @@ from mlx_autoresearch.files import (
 )
 from mlx_autoresearch.night_lock import ELSEWHERE
 from mlx_autoresearch.program_texts import SharedText
-from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Measurement, Proposal, RunResult, Verdict
+from mlx_autoresearch.records import (
+    CRASH,
+    DISCARD,
+    INCONCLUSIVE,
+    KEEP,
+    Claim,
+    Measurement,
+    Proposal,
+    RunResult,
+    Verdict,
+    claimed,
+)
 from mlx_autoresearch.results_table import mean_of_known, results_table
 from mlx_autoresearch.stored_records import DamagedFileError, build_record, read_object, without_non_finite
 
@@ -144,6 +155,11 @@ class Experiment:
     def test_bpb(self) -> float | None:
         """Mean test_bpb of the runs that were scored on the test set, None when there is none."""
         return mean_of_known([run.test_bpb for run in self.runs if run.failure is None])
+
+    @property
+    def builds(self) -> bool:
+        """Whether later edits were, or are, made from it: it is kept or promising."""
+        return self.kept or (self.verdict is not None and self.verdict.promising)
 
     @property
     def kept(self) -> bool:
@@ -288,6 +304,15 @@ class Night:
         """The experiment that a new one must beat: the last kept one; None while the baseline is not decided."""
         return next((experiment for experiment in reversed(self.experiments) if experiment.kept), None)
 
+    def base(self) -> Experiment | None:
+        """The experiment that edits start from: the newest promising one since the last keep, else the incumbent."""
+        return next((experiment for experiment in reversed(self.experiments) if experiment.builds), None)
+
+    @property
+    def claim(self) -> Claim | None:
+        """How much better the incumbent is said to be than the baseline, see `records.claimed`."""
+        return claimed(experiment.verdict for experiment in self.experiments if experiment.verdict is not None)
+
     def pending(self) -> Experiment | None:
         """The last experiment without a verdict: the one to go on with."""
         return next((experiment for experiment in reversed(self.experiments) if experiment.verdict is None), None)
@@ -372,6 +397,8 @@ class Night:
             "description": experiment.proposal.description,
             "val_bpb": experiment.mean_bpb,
             "interval": verdict.interval if verdict else None,
+            "claimed_gain": None if self.claim is None else self.claim.gain,
+            "claimed_gain_half_width": None if self.claim is None else self.claim.half_width,
             "test_bpb": experiment.test_bpb,
             "runs": len(experiment.scores),
             "model_seed": run.seed,

@@ -1,8 +1,9 @@
 """The night: `python -m mlx_autoresearch.loop`.
 
-Baseline first. Then, until somebody says stop: the agent proposes an edit of the incumbent's file, the edit passes the
-gate and a smoke run, trains for the budget, is scored, and is kept or not. Everything that is known is on disk before
-the next thing starts, so the loop may die at any instant: started again, it goes on with the same tag.
+Baseline first. Then, until somebody says stop: the agent proposes an edit of the incumbent's file, or of a promising
+one that was built on it; the edit passes the gate and a smoke run, trains for the budget, is scored, and is kept or
+not. Everything that is known is on disk before the next thing starts, so the loop may die at any instant: started
+again, it goes on with the same tag.
 
 Notable: the machine doesn't wait for an agent. Proposals are made ahead while it trains; when there is none, the
 incumbent is measured again, and then the search agent proposes, until the researcher is back.
@@ -30,6 +31,7 @@ from mlx_autoresearch.agents import Agent, AgentOptions, choose_agent, make_agen
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.arguments import build_parser
+from mlx_autoresearch.bases import base_of
 from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
@@ -218,7 +220,7 @@ class Loop:
             parent = next((e for e in self.night.experiments if e.number == proposal.parent), None)
             merged = parent and three_way_merge(parent.source, proposal.source, briefing.source)
             if merged is None:
-                self._drop(proposal, f"it does not fit the file of experiment {briefing.incumbent}, kept meanwhile")
+                self._drop(proposal, f"it does not fit the file of experiment {briefing.incumbent}, which is newer")
                 return None
             fitting = replace(proposal, source=merged, parent=briefing.incumbent)
         reason = refusal(briefing, fitting.source)
@@ -242,7 +244,9 @@ class Loop:
             runs = verdict.without_luck(incumbent.measurements, incumbent.verdict)
             saved = code_lines(incumbent.source) - code_lines(experiment.source)
             limit = verdict.RUN_LIMIT if self.machine_watch.judges else verdict.PRACTICE_RUN_LIMIT
-            decision = verdict.decide(experiment.measurements, runs, self._noise(), incumbent.number, saved, limit)
+            known = self._noise()
+            base = base_of(experiment, self.night, known)
+            decision = verdict.decide(experiment.measurements, runs, known, incumbent.number, saved, limit, base)
             if isinstance(decision, verdict.RunAgain):
                 incumbent_fails = incumbent.runs[-1].failure is not None
                 self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)
@@ -473,8 +477,8 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
     """The last lines: what is where."""
     lines = [f"The night as a page: {night.root / 'report.html'}; as a table: {night.root / 'results.tsv'}"]
     if night.incumbent() is not None:
-        gain = verdict.claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
-        lines.append(f"Claimed: better than the baseline by {gain:.4f} bits per byte, luck taken off.")
+        if night.claim is not None:
+            lines.append(f"Claimed: better than the baseline by {night.claim}, the luck of what is kept taken off.")
         lines.append(f"Best model: {night.root / 'best'}")
         lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
     if branch is not None:

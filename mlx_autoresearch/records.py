@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 KEEP, DISCARD, INCONCLUSIVE, CRASH = "keep", "discard", "inconclusive", "crash"
@@ -109,7 +111,9 @@ class Verdict:
         probability_better: posterior probability that it is better than the incumbent; None when not computed.
         noise: the machine's pooled standard deviation of val_bpb at that time.
         expected_gain: how much better it is expected to be, the luck of what is kept taken off; None when unknown.
+        gain_error: standard deviation of what is believed about the gain; None when unknown.
         runs: how many of its runs the verdict rests on; None when unknown.
+        promising: it is not kept, but expected to be better: the next edits build on it.
         details: anything else worth keeping.
     """
 
@@ -122,5 +126,33 @@ class Verdict:
     probability_better: float | None = None
     noise: float | None = None
     expected_gain: float | None = None
+    gain_error: float | None = None
     runs: int | None = None
+    promising: bool = False
     details: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """How much better the last keep is said to be than the baseline, the luck of what is kept taken off.
+
+    Attributes:
+        gain: the sum of what each keep was expected to gain, in bits per byte.
+        half_width: of its 95 % interval. The errors of the keeps are added as if they were independent. They are not:
+            what one keep has too much the next one has too little, so the interval is rather too wide.
+    """
+
+    gain: float
+    half_width: float
+
+    def __str__(self) -> str:
+        return f"{self.gain:.4f} ± {self.half_width:.4f} bits per byte"
+
+
+def claimed(verdicts: Iterable[Verdict]) -> Claim | None:
+    """What all keeps claim together; None where there is none but the baseline, or one doesn't tell its claim."""
+    keeps = [verdict for verdict in verdicts if verdict.status == KEEP and verdict.incumbent is not None]
+    if not keeps or any(verdict.expected_gain is None or verdict.gain_error is None for verdict in keeps):
+        return None
+    error = math.hypot(*(verdict.gain_error for verdict in keeps))
+    return Claim(math.fsum(verdict.expected_gain for verdict in keeps), 1.96 * error)

@@ -18,9 +18,10 @@ thousands of simulated nights: `python -m benchmarks.verdict`, docs/verdict.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -58,6 +59,9 @@ EQUAL_LOSS = 0.001
 EQUAL_IN_REACH = 0.002
 """It is run again while its expected loss is below this: a few more runs may bring it under EQUAL_LOSS."""
 
+NEGLIGIBLE = 1e-5
+"""Gains less likely than this are left out where two changes are added up: less than a hundredth of them in sum."""
+
 BETTER, NOTHING = 0.16, 0.24
 """Shares of edits that are better and that change nothing; the rest is worse. Of 246 edits in six published results
 tables (named in benchmarks/nights.py) 13 % were better by clearly more than the noise; 17 % moved next to nothing."""
@@ -69,10 +73,15 @@ logarithms."""
 
 @dataclass(frozen=True)
 class Effects:
-    """Possible gains of an edit in bits per byte, (K,), and how likely each is beforehand, (K,), 1 in sum."""
+    """Possible gains in bits per byte, (K,), and how likely each is for all that is known, (K,), 1 in sum."""
 
     gains: np.ndarray
     weights: np.ndarray
+
+    def likely(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gains and weights without what is NEGLIGIBLE."""
+        chosen = self.weights > NEGLIGIBLE
+        return self.gains[chosen], self.weights[chosen]
 
 
 @cache
@@ -86,9 +95,39 @@ def effects() -> Effects:
     density /= density.sum()
     sizes = FACTOR**deviations
     return Effects(
-        np.concatenate([-LOSS * sizes, [0.0], GAIN * sizes]),
-        np.concatenate([(1 - BETTER - NOTHING) * density, [NOTHING], BETTER * density]),
+        np.concatenate([-LOSS * sizes[::-1], [0.0], GAIN * sizes]),
+        np.concatenate([(1 - BETTER - NOTHING) * density[::-1], [NOTHING], BETTER * density]),
     )
+
+
+def together(first: Effects, second: Effects) -> Effects:
+    """What two independent changes gain in sum, on the grid of `effects`."""
+    grid = effects().gains
+    (gains, weights), (others, their_weights) = first.likely(), second.likely()
+    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
+    sums, chances = np.add.outer(gains, others).ravel(), np.outer(weights, their_weights).ravel()
+    added = np.histogram(sums, edges, weights=chances)[0]
+    return Effects(grid, added / added.sum())
+
+
+@dataclass(frozen=True)
+class Base:
+    """The program that a candidate was made from, where that is not the incumbent but a promising one.
+
+    Attributes:
+        numbers: the promising experiments whose changes it holds, the oldest first.
+        runs: its runs less their luck.
+        belief: what it gains over the incumbent, for all that is known.
+    """
+
+    numbers: tuple[int, ...]
+    runs: Sequence[Measurement]
+    belief: Effects
+
+    @cached_property
+    def before(self) -> Effects:
+        """What an edit of it gains over the incumbent, before it is measured."""
+        return together(self.belief, effects())
 
 
 @dataclass(frozen=True)
@@ -102,6 +141,7 @@ class Comparison:
         chance: posterior probability of being better.
         hope: mean of the gain where it is one and 0 where it is a loss.
         loss: mean of the loss where it is one and 0 where it is a gain.
+        belief: the posterior.
     """
 
     measured: float
@@ -110,20 +150,32 @@ class Comparison:
     chance: float
     hope: float
     loss: float
+    belief: Effects
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the posterior."""
+        return math.sqrt(float(self.belief.weights @ (self.belief.gains - self.expected) ** 2))
 
 
-def compare(candidate: Sequence[Measurement], incumbent: Sequence[Measurement], noise: Noise) -> Comparison:
-    """Compare runs of a candidate with runs of the incumbent; both need at least one."""
+def compare(
+    candidate: Sequence[Measurement], incumbent: Sequence[Measurement], noise: Noise, before: Effects | None = None
+) -> Comparison:
+    """Compare runs of a candidate with runs of the incumbent; both need at least one.
+
+    `before` is what is believed of its gain beforehand: None for what is believed of any edit.
+    """
     measured, width = difference(candidate, incumbent)
     error = width * noise.deviation
-    known = effects()
+    known = before or effects()
     deviations = (measured - known.gains) / error
     logarithms = -0.5 * (noise.degrees + 1) * np.log1p(deviations**2 / noise.degrees)
-    posterior = known.weights * np.exp(logarithms - logarithms.max())
-    posterior /= posterior.sum()
-    hope = float(posterior @ np.maximum(known.gains, 0))
-    loss = float(posterior @ np.maximum(-known.gains, 0))
-    return Comparison(measured, error, hope - loss, float(posterior[known.gains > 0].sum()), hope, loss)
+    weights = known.weights * np.exp(logarithms - logarithms.max())
+    weights /= weights.sum()
+    hope = float(weights @ np.maximum(known.gains, 0))
+    loss = float(weights @ np.maximum(-known.gains, 0))
+    chance = float(weights[known.gains > 0].sum())
+    return Comparison(measured, error, hope - loss, chance, hope, loss, Effects(known.gains, weights))
 
 
 @dataclass(frozen=True)
@@ -140,6 +192,7 @@ def decide(
     incumbent_number: int,
     lines_saved: int = 0,
     run_limit: int = RUN_LIMIT,
+    base: Base | None = None,
 ) -> Verdict | RunAgain:
     """The verdict on a candidate, or what to run next.
 
@@ -150,9 +203,14 @@ def decide(
         incumbent_number: experiment number of the incumbent, for the sentence.
         lines_saved: lines of code that the candidate is shorter than the incumbent; negative when it is longer.
         run_limit: most runs of the candidate.
+        base: what it was made from, where that is not the incumbent.
     """
-    found, runs = compare(candidate, incumbent, noise), len(candidate)
-    words = _Words(found, candidate, incumbent, noise, incumbent_number)
+    found, runs = compare(candidate, incumbent, noise, base and base.before), len(candidate)
+    over_base = found if base is None else compare(candidate, base.runs, noise)
+    promising = found.expected > 0 and over_base.expected > 0
+    words = _Words(
+        found, candidate, incumbent, noise, incumbent_number, promising, () if base is None else base.numbers
+    )
     fresh = is_fresh(candidate, incumbent)
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     if fresh and found.chance >= KEEP_PROBABILITY:
@@ -161,11 +219,13 @@ def decide(
         return words.verdict(KEEP, f"Kept for {lines_saved} lines of code less, equal within the noise")
     shorter_in_reach = lines_saved > 0 and found.loss <= EQUAL_IN_REACH
     if found.hope < WORTH_A_RUN and not shorter_in_reach:
+        if promising:
+            return words.verdict(INCONCLUSIVE, "In doubt")
         if runs == 1:
             return words.verdict(DISCARD, "Not better" if found.measured <= 0 else "Too little to be told from nothing")
         return words.verdict(INCONCLUSIVE, "Discarded, too little is left of the gain")
     if runs > run_limit or (fresh and runs == run_limit):
-        return words.verdict(INCONCLUSIVE, "Discarded as inconclusive, the gain is within the noise")
+        return words.verdict(INCONCLUSIVE, "Inconclusive, the gain is within the noise")
     if not fresh and (runs == run_limit or equal or found.chance >= KEEP_PROBABILITY):
         return RunAgain("incumbent")
     return RunAgain(sharper(candidate, incumbent))
@@ -204,11 +264,6 @@ def without_luck(runs: Sequence[Measurement], decided: Verdict | None) -> list[M
     return [*lucky, *runs[decided.runs :]]
 
 
-def claimed_gain(verdicts: Iterable[Verdict]) -> float:
-    """How much better the last keep is than the baseline: the sum of what each keep was expected to gain."""
-    return sum(v.expected_gain for v in verdicts if v.status == KEEP and v.expected_gain is not None)
-
-
 @dataclass(frozen=True)
 class _Words:
     """Everything that a verdict's sentence tells."""
@@ -218,6 +273,8 @@ class _Words:
     incumbent: Sequence[Measurement]
     noise: Noise
     incumbent_number: int
+    promising: bool
+    built_on: tuple[int, ...]
 
     def verdict(self, status: str, words: str) -> Verdict:
         found, runs = self.found, len(self.candidate)
@@ -230,6 +287,11 @@ class _Words:
             f"time{claim} ({runs} run{'s' if runs > 1 else ''} against {len(self.incumbent)}, noise "
             f"{self.noise.deviation:.4f}, chance of being better {found.chance:.1%})."
         )
+        if self.built_on:
+            sentence += f" It holds what was promising in experiment {', '.join(map(str, self.built_on))}."
+        promising = self.promising and status != KEEP
+        if promising:
+            sentence += f" Promising, {found.expected:+.4f} is expected: the next edits build on it."
         return Verdict(
             status,
             sentence,
@@ -240,7 +302,9 @@ class _Words:
             probability_better=found.chance,
             noise=self.noise.deviation,
             expected_gain=found.expected,
+            gain_error=found.deviation,
             runs=runs,
+            promising=promising,
         )
 
 

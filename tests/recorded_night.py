@@ -89,7 +89,10 @@ class MadeUpNight:
             f"{words[status]}: {mean:.4f} against {before:.4f} of experiment {incumbent.number} ({gain:+.4f} better, "
             f"{len(experiment.runs)} runs, chance of being better {chance:.1%})."
         )
-        experiment.record_verdict(Verdict(status, sentence, mean, 0.01, incumbent.number, before, chance, NOISE))
+        verdict = Verdict(
+            status, sentence, mean, 0.01, incumbent.number, before, chance, NOISE, 0.7 * gain, 0.7 * error
+        )
+        experiment.record_verdict(verdict)
         if status == KEEP:
             experiment.record_commit(f"{experiment.number:040x}")
 

@@ -29,7 +29,7 @@ def add(
     (folder / "curve.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
     experiment.record_result(folder, RunResult(1, val_bpb=bpb, vocab_size=1024))
     status = KEEP if parent is None else DISCARD
-    experiment.record_verdict(Verdict(status, "", val_bpb=bpb, incumbent_bpb=incumbent_bpb))
+    experiment.record_verdict(Verdict(status, "", val_bpb=bpb, incumbent=parent, incumbent_bpb=incumbent_bpb))
     return experiment
 
 

@@ -355,6 +355,17 @@ def test_results_rows(root: Path) -> None:
     assert "0.000000" not in (root / "results.tsv").read_text()
 
 
+def test_edits_start_from_the_newest_promising_one_since_the_last_keep(root: Path) -> None:
+    night = started(root)
+    assert night.base() is night.incumbent()
+    promising = finished(night, INCONCLUSIVE, 1.39, parent=2)
+    promising.record_verdict(Verdict(INCONCLUSIVE, "so", 1.39, promising=True))
+    finished(night, DISCARD, 1.5, parent=promising.number)
+    assert Night.read(root).base().number == promising.number and night.incumbent().number == 2
+    kept = finished(night, KEEP, 1.3, parent=promising.number)
+    assert night.base() is night.incumbent() is kept
+
+
 # --- best/ and models -------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +383,12 @@ def test_best_is_the_incumbents_copy(root: Path, tmp_path: Path) -> None:
     assert (best / "train_mlx.py").read_text() == "# 2\n"
     told = json.loads((best / "score.json").read_text())
     assert (told["experiment"], told["val_bpb"], told["runs"], told["dataset"]) == (2, 1.4, 1, "stories")
+    assert told["claimed_gain"] is told["claimed_gain_half_width"] is None  # its verdict doesn't tell
+    claims = Verdict(KEEP, "because", 1.4, 0.01, incumbent=0, expected_gain=0.08, gain_error=0.01)
+    night.incumbent().record_verdict(claims)
+    night.update_best(night.incumbent(), tokenizer)
+    told = json.loads((best / "score.json").read_text())
+    assert (told["claimed_gain"], told["claimed_gain_half_width"]) == (0.08, pytest.approx(0.0196))
     assert sorted(path.name for path in root.iterdir()) == ["best", "experiments", "identity.json"]
 
 

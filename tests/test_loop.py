@@ -21,6 +21,7 @@ from waiting import wait_until
 from mlx_autoresearch import briefings, conditions_meter, machine_watch
 from mlx_autoresearch import loop as loop_module
 from mlx_autoresearch.agents.briefing import Briefing
+from mlx_autoresearch.agents.briefing_text import changing_text
 from mlx_autoresearch.arguments import build_parser
 from mlx_autoresearch.briefings import Briefer
 from mlx_autoresearch.conditions import Conditions, ConditionsLog
@@ -269,6 +270,25 @@ def test_real_gain_is_kept_with_test_score_and_becomes_the_incumbent(tmp_path: P
     assert loop.agent.briefings[-1].source == kept.source and loop.agent.briefings[-1].incumbent == 2
     assert (tmp_path / "night" / "best" / "train_mlx.py").read_text() == kept.source
     assert not (loop.night.experiments[3].run_folder(1) / "model.mlxfn").exists()
+
+
+def test_edits_build_on_a_promising_one_until_both_are_kept(tmp_path: Path) -> None:
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.058)(baseline.read_text()))
+    laboratory = MadeUpLaboratory(itertools.repeat(0.0))
+    laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
+    loop = make_loop(tmp_path / "night", [rate(0.0555), rate(0.0565), rate(0.0535), rate(0.058)], laboratory)
+    loop.prior_noise = Noise(0.002, 1000)
+    loop.run()
+    assert statuses(loop) == [KEEP, INCONCLUSIVE, DISCARD, KEEP, DISCARD]
+    experiments = loop.night.experiments
+    assert [experiment.proposal.parent for experiment in experiments] == [None, 0, 1, 1, 3]
+    assert [experiment.verdict.incumbent for experiment in experiments] == [None, 0, 0, 0, 3]
+    assert "holds what was promising in experiment 1" in experiments[3].verdict.sentence
+    assert loop.agent.briefings[1].source == experiments[1].source
+    assert "promising, but not kept yet" in changing_text(loop.agent.briefings[1])
+    assert "The last keep is 0.00" in changing_text(loop.agent.briefings[3])
+    assert (tmp_path / "night" / "best" / "train_mlx.py").read_text() == experiments[3].source
 
 
 def test_refused_at_the_closer_look_is_no_keep(tmp_path: Path) -> None:

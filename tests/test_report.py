@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from recorded_night import BUDGET, IDENTITY, NOISE, START, make_night
 
+from mlx_autoresearch.conditions import Conditions, Entry
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night
-from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Claim, Proposal, RunResult, Verdict
 from mlx_autoresearch.report import summary
-from mlx_autoresearch.report.gather import RUNNING, Conditions, NightFacts, Span, gather
+from mlx_autoresearch.report.gather import RUNNING, NightFacts, Span, gather
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +122,15 @@ def test_conditions_take_what_is_known(tmp_path: Path) -> None:
             "conditions": {"thermal_level": 2, "on_ac_power": None, "new": 1},
             "invalid": "hot",
         },
-        {"experiment": 3, "run": 2, "conditions": {"thermal_level": "high", "other_cores": 1}},
+        {"experiment": 3, "run": 2, "conditions": {"thermal_level": "high", "other_cores": 1}, "invalid": None},
         {"experiment": 3, "run": 3},
         {"experiment": "x", "run": 1},
         {"run": 1},
     ]
     (night.root / "conditions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"experim')
-    first, second, third = gather(night.root, running=False).conditions
-    assert first == Conditions(3, 1, "hot", thermal_level=2)
-    assert second == Conditions(3, 2, other_cores=1) and third == Conditions(3, 3)
+    first, second = gather(night.root, running=False).conditions
+    assert first == Entry(3, 1, Conditions(thermal_level=2), "hot")
+    assert second == Entry(3, 2, Conditions(other_cores=1))
 
 
 def test_unknown_prices_are_counted_not_zero(tmp_path: Path) -> None:
@@ -189,8 +190,13 @@ def test_areas_count_every_decided_edit_once_per_area(facts: NightFacts) -> None
 
 
 def test_the_headline_says_what_was_won(facts: NightFacts, tmp_path: Path) -> None:
-    won = summary.gain(facts.baseline.val, facts.best.val, facts.noise)
-    assert won.is_certain and f"{won.percent:.1f} % fewer" in summary.headline(facts)
+    claim, baseline = facts.claim, facts.baseline.val.mean
+    said = f"{100 * claim.gain / baseline:.1f} % ± {100 * claim.half_width / baseline:.1f} fewer bits"
+    assert said in summary.headline(facts) and "chance" not in summary.headline(facts)
+    assert claim.gain < summary.gain(facts.baseline.val, facts.best.val, facts.noise).mean
+    assert "may still be chance" in summary.headline(replace(facts, claim=Claim(0.01, 0.02)))
+    assert "no better than" in summary.headline(replace(facts, claim=Claim(-0.01, 0.02)))
+    assert "nobody can say" in summary.headline(replace(facts, claim=None))
     night = empty_night(tmp_path / "night")
     add(night, KEEP, 1.3)
     add(night, DISCARD, 1.4)

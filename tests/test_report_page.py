@@ -95,7 +95,7 @@ def hostile_night(root: Path) -> Night:
         experiment.record_commit(text.encode("ascii", "replace").decode())
     spans = [{"what": text, "start": n, "end": n + 1, "outcome": text} for n, text in enumerate(HOSTILE)]
     spans += [{**span, "what": "thinking"} for span in spans]
-    conditions = [{"experiment": n, "run": 1, "invalid": text} for n, text in enumerate(HOSTILE)]
+    conditions = [{"experiment": n, "run": 1, "conditions": {}, "invalid": text} for n, text in enumerate(HOSTILE)]
     for name, entries in (("timeline", spans), ("conditions", conditions)):
         (root / f"{name}.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     texts = {"0": HOSTILE, str(night.incumbent().number): HOSTILE}

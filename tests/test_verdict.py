@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlx_autoresearch.noise import Noise
-from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict
+from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict, claimed
 from mlx_autoresearch.verdict import (
     EQUAL_LOSS,
     FIRST_FRESH_SECONDS,
     FRESH_SECONDS,
     PRACTICE_RUN_LIMIT,
     RUN_LIMIT,
+    Base,
+    Effects,
     RunAgain,
     baseline_verdict,
-    claimed_gain,
     compare,
     decide,
     effects,
     is_due,
+    together,
     without_luck,
 )
 
@@ -143,7 +146,47 @@ def test_luck_is_taken_off_the_runs_that_won_and_off_nothing_else() -> None:
     assert without_luck(at_once(1.0), None) == at_once(1.0)
     baseline = baseline_verdict([1.0, 1.0], KNOWN)
     assert without_luck(at_once(1.0), baseline) == at_once(1.0)
-    assert claimed_gain([baseline, kept, kept]) == pytest.approx(2 * kept.expected_gain)
+
+
+def test_the_claim_is_the_sum_of_what_keeps_claim_and_unknown_where_one_does_not_tell() -> None:
+    kept = decide(at_once(0.95), at_once(1.0, 1.0), KNOWN, 0)
+    baseline, lost = baseline_verdict([1.0, 1.0], KNOWN), decide(at_once(1.01), at_once(1.0, 1.0), KNOWN, 0)
+    claim = claimed([baseline, kept, lost, kept])
+    assert claim.gain == pytest.approx(2 * kept.expected_gain)
+    assert claim.half_width == pytest.approx(1.96 * 2**0.5 * kept.gain_error)
+    assert 0.5 * 0.01 < kept.gain_error < 1.5 * 0.01 * 1.5**0.5
+    assert claimed([baseline, lost]) is None and claimed([kept, replace(kept, gain_error=None)]) is None
+
+
+def test_gains_of_two_changes_add_up() -> None:
+    known = effects()
+    mean = float(known.weights @ known.gains)
+    sure = compare(at_once(0.98), at_once(1.0), Noise(1e-4, 1000)).belief
+    added = together(sure, known)
+    assert added.weights.sum() == pytest.approx(1)
+    assert float(added.weights @ added.gains) == pytest.approx(0.02 + mean, abs=0.001)
+    nothing = Effects(known.gains, (known.gains == 0).astype(float))
+    assert together(nothing, nothing).weights[known.gains == 0] == pytest.approx(1)
+
+
+def test_promising_is_not_kept_but_built_on() -> None:
+    incumbent, noise = at_once(1.0, 1.0), Noise(0.002, 30)
+    verdict = decide(at_once(0.9975), incumbent, noise, 0)
+    assert verdict.status == INCONCLUSIVE and verdict.promising and verdict.expected_gain > 0
+    assert "Promising, +0.00" in verdict.sentence and "the next edits build on it" in verdict.sentence
+    assert not decide(at_once(1.0), incumbent, noise, 0).promising
+    assert not decide(at_once(0.98), incumbent, noise, 0).promising  # kept
+
+
+def test_what_builds_on_a_promising_one_is_judged_with_what_is_known_of_it() -> None:
+    incumbent, noise = at_once(1.0, 1.0), Noise(0.002, 30)
+    found = compare(at_once(0.9975), incumbent, noise)
+    base = Base((4,), at_once(0.9975 + found.measured - found.expected), found.belief)
+    alone, built = (decide(at_once(0.994), incumbent, noise, 0, base=known) for known in (None, base))
+    assert alone == RunAgain("candidate") and built.status == KEEP
+    assert "holds what was promising in experiment 4" in built.sentence
+    worse = decide(at_once(0.9995), incumbent, noise, 0, base=base)
+    assert worse.status == DISCARD and not worse.promising  # worse than what it was made from
 
 
 def follow_the_rule(true_gain: float, draw: random.Random, deviation: float) -> Verdict:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlx_autoresearch.program_texts import SharedText
-from mlx_autoresearch.records import Proposal
+from mlx_autoresearch.records import Claim, Proposal
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ class Briefing:
 
     Attributes:
         program: text of program.md.
-        source: the incumbent's train_mlx.py.
-        incumbent: number of the incumbent's experiment.
+        source: its train_mlx.py.
+        incumbent: number of the experiment that edits start from: the last keep, or a promising one built on it.
         incumbent_bpb: its mean score in bits per byte; None while the baseline still runs.
+        claim: how much better it is than the baseline, the luck of what is kept taken off; None when unknown.
         noise: standard deviation of val_bpb between runs of one file on this machine; None when unknown.
         history: every finished experiment, oldest first, the incumbent and the baseline included.
         machine_class: column of the machine in the rows of knobs.
@@ -148,6 +149,7 @@ class Briefing:
     waiting: tuple[Proposal, ...] = ()
     repair: int | None = None
     memory: Memory | None = None
+    claim: Claim | None = None
 
     @property
     def base(self) -> str:

@@ -86,6 +86,14 @@ def quoted_start(text: str, characters: int) -> str:
     return quoted(kept, characters) + ("\n| …" if len(kept) < len(text) else "")
 
 
+def _incumbent(briefing: Briefing) -> str:
+    score = f"experiment {briefing.incumbent}, val_bpb {briefing.incumbent_bpb:.4f}"
+    claim = "" if briefing.claim is None else f" The last keep is {briefing.claim} better than the baseline, luck off."
+    if briefing.entry(briefing.incumbent).status == INCONCLUSIVE:
+        return f"You edit {score}: promising, but not kept yet; your edit and what it holds are judged together.{claim}"
+    return f"Incumbent: {score}.{claim}"
+
+
 def _situation(briefing: Briefing) -> str:
     lines = ["# Where the night stands", ""]
     if briefing.machine:
@@ -95,7 +103,7 @@ def _situation(briefing: Briefing) -> str:
         lines.append("- The baseline is being measured right now; nothing else is known yet.")
     else:
         noise = "unknown" if briefing.noise is None else f"{briefing.noise:.4f}"
-        lines.append(f"- Incumbent: experiment {briefing.incumbent}, val_bpb {briefing.incumbent_bpb:.4f}.")
+        lines.append(f"- {_incumbent(briefing)}")
         lines.append(f"- Noise, as the standard deviation between runs of one file: {noise}.")
     if briefing.hours_left is not None:
         lines.append(f"- About {briefing.hours_left:.1f} hours are left.")

@@ -224,7 +224,7 @@ def timeline(facts: NightFacts, look: Look) -> Figure:
     at_work = [span for span in facts.spans if span.what != "thinking"]
     runs = {(span.experiment, span.run): span for span in at_work if span.what == "training"}
     measured = [(runs[key], told) for told in facts.conditions if (key := (told.experiment, told.run)) in runs]
-    heat = [(span, told.hottest if told.hottest is not None else told.thermal_level) for span, told in measured]
+    heat = [(span, told.conditions.worst_level) for span, told in measured]
     bars: tuple[tuple[int, str, str, Iterable[Span]], ...] = (
         (0, "training", colours.accent, (span for span in at_work if span.what == "training")),
         (0, "checking and scoring", colours.soft, (span for span in at_work if span.what != "training")),

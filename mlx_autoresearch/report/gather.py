@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from mlx_autoresearch.conditions import CONDITIONS_FILE
+from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog, Entry
 from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.history import Experiment, Night, RunIdentity
 from mlx_autoresearch.noise import Noise, pooled_noise, spread
 from mlx_autoresearch.program_texts import SharedText
-from mlx_autoresearch.records import CRASH, Measurement, RunResult
+from mlx_autoresearch.records import CRASH, Claim, Measurement, RunResult
 from mlx_autoresearch.report.areas import touched_areas
 from mlx_autoresearch.report.samples import Samples, read_samples
 from mlx_autoresearch.spending import SPENDING_FILE
@@ -41,34 +41,6 @@ class Estimate:
     mean: float
     half_width: float
     runs: int
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What was measured around one run; None where unknown. The names are those of conditions.jsonl.
-
-    Attributes:
-        experiment, run: which run.
-        invalid: why the run does not count, in a sentence; None when it does.
-        other_cores, cores: cores that other programs used, and cores there are.
-        thermal_level: heat as macOS names it after the run; `hottest`: the highest during it.
-        memory_pressure: 1 normal, 2 warning, 4 critical.
-        swapped_out_bytes, slept_seconds: during the run.
-        on_ac_power, low_power_mode: whether it drew from the mains, and was told to save power.
-    """
-
-    experiment: int
-    run: int
-    invalid: str | None = None
-    other_cores: float | None = None
-    cores: int | None = None
-    thermal_level: int | None = None
-    hottest: int | None = None
-    memory_pressure: int | None = None
-    swapped_out_bytes: int | None = None
-    slept_seconds: float | None = None
-    on_ac_power: bool | None = None
-    low_power_mode: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +122,8 @@ class NightFacts:
         written: when this was read, seconds since 1970.
         rows: experiments in order, the baseline first.
         noise, test_noise: pooled noise of val_bpb and test_bpb between runs of one file.
+        claim: how much better the best is than the baseline, the luck of what is kept taken off; None when unknown.
+        conditions: the machine around every finished run, as far as it was measured.
         dataset: the dataset's manifest, empty when unknown.
         damage: a sentence for everything that could not be read.
     """
@@ -161,8 +135,9 @@ class NightFacts:
     rows: list[Row]
     noise: Noise
     test_noise: Noise
+    claim: Claim | None
     spans: list[Span]
-    conditions: list[Conditions]
+    conditions: list[Entry]
     curves: list[LearningCurve]
     samples: Samples | None
     spending: Spending
@@ -210,8 +185,9 @@ def gather(root: Path, running: bool) -> NightFacts:
         rows=rows,
         noise=noise,
         test_noise=test_noise,
+        claim=night.claim,
         spans=sorted(_spans(root, night), key=lambda span: span.start),
-        conditions=list(read_conditions(root)),
+        conditions=ConditionsLog.open(root / CONDITIONS_FILE).entries,
         curves=list(_learning_curves([row.experiment for row in rows if row.kept], dataset)),
         samples=read_samples(root),
         spending=read_spending(root),
@@ -311,28 +287,10 @@ def _spans(root: Path, night: Night) -> Iterator[Span]:
             yield Span("scoring", trained, end, number, run)
 
 
-def read_conditions(root: Path) -> Iterator[Conditions]:
-    """What is known of every run; a value of another type is unknown, a line that names no run is passed over."""
-    hints = get_type_hints(Conditions)
-    for entry in read_json_lines(root / CONDITIONS_FILE):
-        if type(entry.get("experiment")) is not int or type(entry.get("run")) is not int:
-            continue
-        measured = entry.get("conditions")
-        values = {**(measured if isinstance(measured, dict) else {}), **entry}
-        yield Conditions(
-            **{name: values[name] for name in hints if name in values and _fits(values[name], hints[name])}
-        )
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is of the type that is written down for it; a whole number is good for a float."""
-    return isinstance(value, hint) or (type(value) is int and isinstance(1.0, hint))
-
-
 def read_spending(root: Path) -> Spending:
     """What language models cost in the night in `root`."""
     tokens, dollars, unknown, requests = 0, 0.0, 0, 0
-    for entry in read_json_lines(root / SPENDING_FILE):
+    for entry in _read_json_lines(root / SPENDING_FILE):
         requests += 1
         tokens += entry["tokens"] if type(entry.get("tokens")) is int else 0
         if isinstance(entry.get("dollars"), float | int):
@@ -342,7 +300,7 @@ def read_spending(root: Path) -> Spending:
     return Spending(tokens, dollars, unknown, requests)
 
 
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects in a file of lines; none where it is absent, and torn or damaged lines are passed over."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")

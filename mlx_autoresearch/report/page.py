@@ -61,6 +61,7 @@ def render(facts: NightFacts) -> str:
         words=summary.WORDS,
         conditions={(entry.experiment, entry.run): entry for entry in facts.conditions},
         splits={name: _split(facts, name) for name in ("train", "val", "test")},
+        claimed=summary.claimed(facts),
         val_gain=_gain(facts, "val"),
         test_gain=_gain(facts, "test"),
         patience=PATIENCE_SECONDS + 3 * facts.identity.budget_seconds,

@@ -26,7 +26,17 @@ class Gain:
 
     mean: float
     half_width: float
-    percent: float
+    baseline: float
+
+    @property
+    def percent(self) -> float:
+        """The gain in percent of the baseline's score."""
+        return 100 * self.mean / self.baseline
+
+    @property
+    def percent_half_width(self) -> float:
+        """Its half-width in the same unit."""
+        return 100 * self.half_width / self.baseline
 
     @property
     def is_certain(self) -> bool:
@@ -35,28 +45,39 @@ class Gain:
 
 
 def gain(first: Estimate | None, best: Estimate | None, noise: Noise) -> Gain | None:
-    """The gain from `first` to `best`; None where either is unknown."""
+    """The measured gain from `first` to `best`; None where either is unknown."""
     if first is None or best is None:
         return None
     half_width = noise.half_width(1) * math.sqrt(1 / first.runs + 1 / best.runs)
-    difference = first.mean - best.mean
-    return Gain(difference, half_width, 100 * difference / first.mean)
+    return Gain(first.mean - best.mean, half_width, first.mean)
 
 
 def headline(facts: NightFacts) -> str:
     """The night in one sentence."""
-    first, best = facts.baseline, facts.best
+    first = facts.baseline
     if first is None or first.val is None:
         failed = [row for row in facts.rows if row.number == 0 and row.status == CRASH]
         return "The unchanged file failed." if failed else "The unchanged file is being measured."
     if not facts.keeps:
         return "Nothing is better than the unchanged file by more than this machine's noise so far."
-    won = gain(first.val, best.val, facts.noise)
+    won = claimed(facts)
     changes = f"{len(facts.keeps)} kept change{'s' if len(facts.keeps) > 1 else ''}"
-    if won is None or won.mean <= 0:
-        return f"After {changes} the model is, measured by all its runs, no better than the unchanged file."
+    if won is None:
+        return f"After {changes} nobody can say how much better the model is: the verdicts don't tell what they claim."
+    if won.mean <= 0:
+        return f"After {changes} the model is, the luck of what is kept taken off, no better than the unchanged file."
     doubt = "" if won.is_certain else ", which may still be chance"
-    return f"After {changes} the model needs {won.percent:.1f} % fewer bits for the same text{doubt}."
+    return (
+        f"After {changes} the model needs {won.percent:.1f} % ± {won.percent_half_width:.1f} fewer bits for the same "
+        f"text, the luck of what is kept taken off{doubt}."
+    )
+
+
+def claimed(facts: NightFacts) -> Gain | None:
+    """What the keeps claim over the baseline; None where there is no keep, or a verdict doesn't tell its claim."""
+    if facts.claim is None or facts.baseline is None or facts.baseline.val is None:
+        return None
+    return Gain(facts.claim.gain, facts.claim.half_width, facts.baseline.val.mean)
 
 
 @dataclass(frozen=True)
@@ -198,22 +219,22 @@ def _sandbox(facts: NightFacts) -> str:
 
 
 def _conditions(facts: NightFacts) -> str:
-    told = facts.conditions
-    if not told:
+    if not facts.conditions:
         return "Heat, power and other programs were not measured."
-    reasons = Counter(entry.invalid for entry in told if entry.invalid is not None)
+    told = [entry.conditions for entry in facts.conditions]
+    reasons = Counter(entry.invalid for entry in facts.conditions if entry.invalid is not None)
     if reasons:
         why = "; ".join(f"{count} times {reason}" for reason, count in reasons.most_common(5))
         parts = [f"{reasons.total()} of {len(told)} measured runs did not count ({why})"]
     else:
         parts = [f"All {len(told)} measured runs count"]
     for count, words in (
-        (sum((entry.hottest or entry.thermal_level or 0) > 0 for entry in told), "were hot"),
-        (sum(entry.on_ac_power is False for entry in told), "ran on battery"),
-        (sum(entry.low_power_mode is True for entry in told), "in low-power mode"),
-        (sum(bool(entry.swapped_out_bytes) for entry in told), "with memory swapped out"),
+        (sum((run.worst_level or 0) > 0 for run in told), "were hot"),
+        (sum(run.on_ac_power is False for run in told), "ran on battery"),
+        (sum(run.low_power_mode is True for run in told), "in low-power mode"),
+        (sum(bool(run.swapped_out_bytes) for run in told), "with memory swapped out"),
     ):
         parts += [f"{count} {words}"] if count else []
-    busy = [entry.other_cores for entry in told if entry.other_cores is not None]
+    busy = [run.other_cores for run in told if run.other_cores is not None]
     parts += [f"other programs used {max(busy):.1f} cores at most"] if busy else []
     return ", ".join(parts) + "."

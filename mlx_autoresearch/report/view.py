@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -19,17 +19,16 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from mlx_autoresearch.conditions import CONDITIONS_FILE
+from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog, Entry
 from mlx_autoresearch.curve import CURVE_FILE, last_point, read_points
 from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.machine import THERMAL_LEVELS, awake_seconds
 from mlx_autoresearch.proposals import QUEUE_FOLDER
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
-from mlx_autoresearch.report.gather import Conditions, Spending, read_conditions, read_spending
+from mlx_autoresearch.report.gather import Spending, read_spending
 from mlx_autoresearch.spending import SPENDING_FILE, Cost, cost_text
 from mlx_autoresearch.status import BY_HAND, OVER, STATUS_FILE, Status
 from mlx_autoresearch.text import one_line
-from mlx_autoresearch.verdict import claimed_gain
 
 STYLES = {KEEP: "bold green", INCONCLUSIVE: "yellow", CRASH: "red"}
 
@@ -75,7 +74,7 @@ class View:
     status: Status | None
     working: bool
     points: Sequence[dict]
-    conditions: Conditions | None
+    conditions: Entry | None
     queue: int | None
     spending: Spending
     now: float
@@ -96,7 +95,7 @@ class NightReader:
             status=status,
             working=working,
             points=self._points(self.root / status.folder) if working and status.folder else (),
-            conditions=self._unless_known(self.root / CONDITIONS_FILE, lambda: _last(read_conditions(self.root))),
+            conditions=self._unless_known(self.root / CONDITIONS_FILE, lambda: _last_run(self.root)),
             queue=_waiting(self.root / QUEUE_FOLDER),
             spending=self._unless_known(self.root / SPENDING_FILE, lambda: read_spending(self.root)),
             now=awake_seconds(),
@@ -140,11 +139,8 @@ def _signature(path: Path) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_size
 
 
-def _last(entries: Iterator[Conditions]) -> Conditions | None:
-    last = None
-    for last in entries:  # noqa: B007  the last one is wanted
-        pass
-    return last
+def _last_run(root: Path) -> Entry | None:
+    return next(reversed(ConditionsLog.open(root / CONDITIONS_FILE).entries), None)
 
 
 def _waiting(folder: Path) -> int | None:
@@ -329,19 +325,18 @@ def _best(night: Night) -> list[Text]:
     if incumbent.number == 0:
         return [Text(f"{incumbent.mean_bpb:.4f} val_bpb", "bold"), Text("the baseline: nothing is kept yet")]
     baseline = night.experiments[0].mean_bpb
-    gain = claimed_gain([experiment.verdict for experiment in night.experiments if experiment.verdict])
     return [
         Text.assemble((f"{incumbent.mean_bpb:.4f} val_bpb", "bold green"), f" by {incumbent.number:04d}"),
         Text("" if baseline is None else f"baseline {baseline:.4f}"),
-        Text(f"claimed gain {gain:.4f}" if gain else ""),
+        Text("" if night.claim is None else f"claimed gain {night.claim.gain:.4f} ± {night.claim.half_width:.4f}"),
     ]
 
 
-def _machine(conditions: Conditions | None) -> list[Text]:
+def _machine(entry: Entry | None) -> list[Text]:
     """What was unusual around the last finished run, and its heat where the system tells it."""
-    if conditions is None:
+    if entry is None:
         return []
-    known = conditions
+    known = entry.conditions
     heat, pressure = known.hottest, known.memory_pressure
     others = known.other_cores is not None and known.cores
     parts = [
@@ -352,8 +347,8 @@ def _machine(conditions: Conditions | None) -> list[Text]:
         "memory is short" if pressure is not None and pressure > 1 else "",
     ]
     told = [Text(part, "yellow" if part.endswith(("battery", "mode", "short")) else "") for part in parts]
-    if known.invalid is not None:
-        told.append(Text(f"the last run did not count: {one_line(known.invalid)}", "yellow"))
+    if entry.invalid is not None:
+        told.append(Text(f"the last run did not count: {one_line(entry.invalid)}", "yellow"))
     return told
 
 
