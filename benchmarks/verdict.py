@@ -4,10 +4,10 @@
     python -m benchmarks.verdict --quick    some seconds
 
 All rules get the same hours, ideas and machines (nights.py says where those come from); ours calls the very functions
-that the loop calls. Its thresholds were chosen on other nights than these. Reported for each, with standard errors over nights: how much better the kept file truly is in the
-morning, the share of keeps that are truly no better, how much is claimed beyond what is true, edits decided. Then ours
-and the plainest other in worlds that are not what ours believes: other drift, more gains, fewer, none at all. The
-results are written as JSON, with a picture beside it.
+that the loop calls. Its thresholds were chosen on other nights than these. Reported for each, with standard errors over
+nights: how much better the kept file truly is in the morning, the share of keeps that are truly no better, how much is
+claimed beyond what is true, edits decided. Then ours and the plainest other in worlds that are not what ours believes:
+other drift, more gains, fewer, none at all. The results are written as JSON, with a picture beside it.
 """
 
 from __future__ import annotations
