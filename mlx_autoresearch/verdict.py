@@ -12,8 +12,11 @@ needed:
 - the hope, what is gained on average by keeping it if it is better, says whether another run is worth its minutes.
 
 So: a loser is discarded after one run; one that may be better is run again, and the incumbent too, whichever makes the
-comparison sharper; a gain far beyond the noise is kept at once. What the thresholds cost and find was measured over
-thousands of simulated nights: `python -m benchmarks.verdict`, docs/verdict.md.
+comparison sharper; a gain far beyond the noise is kept at once. What is not kept, but expected to be better, is
+promising: the next edits build on it and are judged with what they hold, until all of it together is surely better.
+
+What the thresholds cost and find was measured over many simulated nights: `python -m benchmarks.verdict`,
+docs/verdict.md.
 """
 
 from __future__ import annotations
@@ -207,9 +210,7 @@ def decide(
     found, runs = compare(candidate, incumbent, noise, base and base.before), len(candidate)
     over_base = found if base is None else compare(candidate, base.runs, noise)
     promising = found.expected > 0 and over_base.expected > 0
-    words = _Words(
-        found, candidate, incumbent, noise, incumbent_number, promising, () if base is None else base.numbers
-    )
+    words = _Words(found, candidate, incumbent, noise, incumbent_number, base, promising)
     fresh = is_fresh(candidate, incumbent)
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     sure = found.chance >= KEEP_PROBABILITY
@@ -284,8 +285,8 @@ class _Words:
     incumbent: Sequence[Measurement]
     noise: Noise
     incumbent_number: int
+    base: Base | None
     promising: bool
-    built_on: tuple[int, ...]
 
     def verdict(self, status: str, words: str) -> Verdict:
         found, runs = self.found, len(self.candidate)
@@ -298,8 +299,8 @@ class _Words:
             f"time{claim} ({runs} run{'s' if runs > 1 else ''} against {len(self.incumbent)}, noise "
             f"{self.noise.deviation:.4f}, chance of being better {found.chance:.1%})."
         )
-        if self.built_on:
-            sentence += f" It holds what was promising in experiment {', '.join(map(str, self.built_on))}."
+        if self.base is not None:
+            sentence += f" It holds what was promising in experiment {', '.join(map(str, self.base.numbers))}."
         promising = self.promising and status != KEEP
         if promising:
             sentence += f" Promising, {found.expected:+.4f} is expected: the next edits build on it."
