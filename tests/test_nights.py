@@ -22,10 +22,12 @@ from benchmarks.nights import (
     World,
     lower_by,
     other_worlds,
+    ours,
     sleep_through,
     twice_the_floor,
 )
 from benchmarks.verdict import against, summary, table
+from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import Measurement
 
 QUIET = World(0.0, slowing=0.0, wander=0.0)
@@ -61,8 +63,18 @@ def test_ideas_are_as_often_better_as_stated() -> None:
     assert statistics.mean(gain > 0 for gain in gains) == pytest.approx(QUIET.edits.better, abs=0.02)
     assert statistics.mean(gain == 0 for gain in gains) == pytest.approx(QUIET.edits.nothing, abs=0.02)
     assert statistics.median(gain for gain in gains if gain > 0) == pytest.approx(QUIET.edits.gain, rel=0.15)
-    night.incumbent = Edit(night.baseline.level - QUIET.edits.potential)
-    assert max(night.incumbent.level - night.idea().level for _ in range(200)) == 0.0  # nothing is left to gain
+    night.base = Edit(night.baseline.level - QUIET.edits.potential)
+    assert max(night.base.level - night.idea().level for _ in range(200)) == 0.0  # nothing is left to gain
+
+
+def test_ideas_start_from_what_is_promising_and_are_judged_against_the_last_keep() -> None:
+    night = Night(replace(QUIET, noise=0.002), 0, Noise(0.002, 30))
+    for _ in range(2):
+        night.run(night.baseline)
+    promising = Edit(night.baseline.mean - 0.0035)
+    night.world = QUIET
+    assert not ours(night, promising) and night.base is promising and night.incumbent is night.baseline
+    assert ours(night, Edit(promising.level - 0.006)) and promising.verdict.promising
 
 
 def test_rules_of_others_keep_what_they_say() -> None:
