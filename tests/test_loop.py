@@ -277,7 +277,7 @@ def test_edits_build_on_a_promising_one_until_both_are_kept(tmp_path: Path) -> N
     baseline.write_text(rate(0.058)(baseline.read_text()))
     laboratory = MadeUpLaboratory(itertools.repeat(0.0))
     laboratory.closer_look = lambda result: RunResult(**{**vars(result), "test_bpb": 2.0})
-    loop = make_loop(tmp_path / "night", [rate(0.0555), rate(0.0565), rate(0.0535), rate(0.07)], laboratory)
+    loop = make_loop(tmp_path / "night", [rate(0.0555), rate(0.0565), rate(0.0515), rate(0.07)], laboratory)
     loop.prior_noise = Noise(0.002, 1000)
     loop.run()
     assert statuses(loop) == [KEEP, INCONCLUSIVE, DISCARD, KEEP, DISCARD]
