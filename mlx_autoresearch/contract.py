@@ -59,19 +59,18 @@ def load_tokenizer(vocab_size: int) -> Tokenizer:
 def batches(vocab_size: int, batch_size: int, sequence_length: int) -> Batches:
     """Endless (inputs, targets) of the train split: int32 (batch_size, sequence_length) each, targets one token on.
 
-    Rows hold no padding and start at document starts where possible; the order is that of SEED. Batches are gathered
-    ahead by a thread; `wait_seconds` is the time spent waiting for it, `epoch` the passes over the text, `close()`
-    ends it. With several processes `batch_size` is the rows of one, and no two get the same rows.
+    Rows hold no padding and begin anywhere in the text, as the scored ones do; the order is that of SEED. Batches are
+    gathered ahead by a thread; `wait_seconds` is the time spent waiting for it, `epoch` the passes over the text,
+    `close()` ends it. With several processes `batch_size` is the rows of one, and no two get the same rows.
 
     Raises:
         AutoresearchError: no such vocabulary, no dataset prepared, or the text is shorter than a row.
     """
     from mlx_autoresearch.tokens.batches import Batches
 
-    dataset = _dataset()
-    tokens, starts = dataset.tokens("train", vocab_size), dataset.document_starts("train", vocab_size)
+    tokens = _dataset().tokens("train", vocab_size)
     rank, ranks = _rank_and_size()
-    return Batches(tokens, starts, batch_size, sequence_length, seed(), rank, ranks)
+    return Batches(tokens, batch_size, sequence_length, seed(), rank, ranks)
 
 
 class Clock:

@@ -20,7 +20,7 @@ DEFAULT_BUDGET_SECONDS = 300.0
 CONTEXT = 256
 """Tokens in a scored row: every model is scored on rows of this length, whatever it was trained on."""
 
-CONTRACT_VERSION = "3"
+CONTRACT_VERSION = "4"
 """Raised when the metric or the contract changes what a score means: scores of different versions don't compare."""
 
 SMOKE_STEPS = 2

@@ -25,7 +25,7 @@ def test_noise_opens_like_the_dataset_and_holds_none_of_it(
         assert len(tokens) == TOKENS and tokens.max() < known and (tokens[starts] == 0).all()
         counts = np.bincount(tokens, minlength=known)[1:known]
         assert counts.max() < 3 * counts.mean() + 10  # every token is as likely as the others
-        inputs, targets = next(Batches(tokens, starts, 4, 64, seed=1))
+        inputs, targets = next(Batches(tokens, 4, 64, seed=1))
         assert inputs.shape == targets.shape == (4, 64)
     assert not (folder / "val").exists() and not (folder / "test").exists()
     before = (folder / "manifest.json").stat().st_mtime_ns

@@ -1,8 +1,8 @@
 """Endless training batches over a token stream: whole rows, no padding, gathered ahead by a thread.
 
 Notable:
-- Rows start at the start of a document wherever one begins shortly before, so that a model sees beginnings as often as
-  scored text has them; the random offset of every epoch moves all the other rows.
+- Rows begin anywhere, as the scored ones do: in the middle of a document more often than at its start. Rows that began
+  at documents cost 0.007 to 0.010 bits per byte after a minute, and much more where documents are shorter than rows.
 - The thread makes numpy arrays only; MLX arrays are made by the thread that trains.
 - Several processes that train together see exactly the rows that one process with the whole batch would see.
 """
@@ -23,31 +23,22 @@ from mlx_autoresearch.errors import AutoresearchError
 PREFETCHED_BATCHES = 4
 
 
-def epoch_rows(
-    length: int, document_starts: np.ndarray, sequence_length: int, generator: np.random.Generator
-) -> np.ndarray:
+def epoch_rows(length: int, sequence_length: int, generator: np.random.Generator) -> np.ndarray:
     """Starts of the rows of one epoch in random order, int64 (rows,), each at most `length - sequence_length - 1`.
 
-    A grid of step `sequence_length` with a random offset covers the stream; a grid point less than `sequence_length`
-    tokens behind the start of its document moves back to that start.
+    They are a grid of step `sequence_length` over the stream, which every epoch moves by a random offset.
     """
     offset = generator.integers(min(sequence_length, length - sequence_length))
-    grid = np.arange(offset, length, sequence_length)
-    index = np.searchsorted(document_starts, grid, side="right") - 1
-    document = np.where(index >= 0, document_starts[np.maximum(index, 0)], grid) if len(document_starts) else grid
-    rows = np.unique(np.where(grid - document < sequence_length, document, grid))
-    return generator.permutation(rows[rows + sequence_length + 1 <= length])
+    return generator.permutation(np.arange(offset, length - sequence_length, sequence_length))
 
 
-def batches_of_rows(
-    length: int, document_starts: np.ndarray, batch_size: int, sequence_length: int, seed: int
-) -> Iterator[tuple[int, np.ndarray]]:
+def batches_of_rows(length: int, batch_size: int, sequence_length: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
     """Endless (epoch of the last row, row starts int64 (batch_size,)); a batch may span epochs: no row is dropped."""
     waiting, epoch = np.empty(0, np.int64), -1
     while True:
         while len(waiting) < batch_size:
             epoch += 1
-            rows = epoch_rows(length, document_starts, sequence_length, np.random.default_rng([seed, epoch]))
+            rows = epoch_rows(length, sequence_length, np.random.default_rng([seed, epoch]))
             waiting = np.concatenate([waiting, rows])
         for start in range(0, len(waiting) - batch_size + 1, batch_size):
             yield epoch, waiting[start : start + batch_size]
@@ -59,7 +50,6 @@ class Batches:
 
     Args:
         tokens: the stream, uint16 (N,), usually a memory map.
-        document_starts: int64, ascending.
         batch_size: rows of this process; all processes together take `batch_size * ranks` rows per step.
         sequence_length: tokens per row.
         seed: decides offsets and order; an epoch's order depends on `(seed, epoch)` only.
@@ -77,7 +67,6 @@ class Batches:
     def __init__(
         self,
         tokens: np.ndarray,
-        document_starts: np.ndarray,
         batch_size: int,
         sequence_length: int,
         seed: int,
@@ -94,7 +83,7 @@ class Batches:
         self.wait_seconds = 0.0
         self.batches_served = 0
         self.epoch = 0
-        rows = batches_of_rows(len(tokens), document_starts, batch_size * ranks, sequence_length, seed)
+        rows = batches_of_rows(len(tokens), batch_size * ranks, sequence_length, seed)
         self._ready: queue.SimpleQueue = queue.SimpleQueue()
         self._free = threading.Semaphore(PREFETCHED_BATCHES)
         stop = threading.Event()
