@@ -214,9 +214,8 @@ def _scores(experiment: Experiment) -> str:
 
 def _claimed(night: Night) -> float:
     """The gain of the incumbent over the baseline: what the verdicts claim, or what was measured by an older loop."""
-    verdicts = [experiment.verdict for experiment in files_of(night)]
-    if any(each.expected_gain is not None for each in verdicts):
-        return verdict.claimed_gain(verdicts)
+    if night.claim is not None:
+        return night.claim.gain
     return baseline_of(night).mean_bpb - night.incumbent().mean_bpb
 
 
