@@ -74,7 +74,7 @@ demo: $(STAMP)
 	  --tag demo-`date +%Y%m%d-%H%M%S`
 
 test: $(TEST_STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(TEST_STAMP)
 	$(VENV)/bin/python -m ruff check .

@@ -197,7 +197,7 @@ def outcome(night: Night, record: Night) -> str:
     numbers = (
         f"After {long} the best file (experiment {best.number}) scores {_scores(best_long)}, the baseline "
         f"{_scores(baseline_long)}: a gain of {found.measured:+.4f} ± {found.error:.4f} on validation text{on_test}, "
-        f"where the night claims {_claimed(night):+.4f} after {short} (chance of being better {found.chance:.0%}, "
+        f"where the night {_gain_then(night)} after {short} (chance of being better {found.chance:.0%}, "
         f"{len(best_long.scores)} against {len(baseline_long.scores)} runs)."
     )
     if found.chance >= verdict.KEEP_PROBABILITY:
@@ -212,11 +212,11 @@ def _scores(experiment: Experiment) -> str:
     return f"val_bpb {experiment.mean_bpb:.4f}{test}"
 
 
-def _claimed(night: Night) -> float:
-    """The gain of the incumbent over the baseline: what the verdicts claim, or what was measured by an older loop."""
+def _gain_then(night: Night) -> str:
+    """The gain of the incumbent over the baseline in the night: what its verdicts claim, else what was measured."""
     if night.claim is not None:
-        return night.claim.gain
-    return baseline_of(night).mean_bpb - night.incumbent().mean_bpb
+        return f"claims {night.claim.gain:+.4f}"
+    return f"measured {baseline_of(night).mean_bpb - night.incumbent().mean_bpb:+.4f}"
 
 
 def _noise(night: Night, record: Night) -> noise.Noise:

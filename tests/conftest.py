@@ -44,7 +44,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def trained_night(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night of two small models that were really trained; tests read it and don't change it."""
-    return make_trained_night(tmp_path_factory.mktemp("runs") / "nov24", dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLX_DISABLE_COMPILE", "1")  # compiling takes longer than the training
+        return make_trained_night(tmp_path_factory.mktemp("runs") / "nov24", dataset)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ def night(dataset: Dataset, tmp_path: Path) -> Night:
     """A night whose best file gained 0.03, of which 0.025 is claimed."""
     night = Night.open(tmp_path / "nov25", identity_of(dataset, 300.0))
     add(night, "# a\n", BASELINE, "baseline").record_verdict(Verdict(KEEP, "first", 1.315, 0.01))
-    add(night, "# b\n", BEST, "more | depth").record_verdict(Verdict(KEEP, "better", 1.285, 0.01, expected_gain=0.025))
+    kept = Verdict(KEEP, "better", 1.285, 0.01, incumbent=0, expected_gain=0.025, gain_error=0.01)
+    add(night, "# b\n", BEST, "more | depth").record_verdict(kept)
     return night
 
 

@@ -27,7 +27,7 @@ def test_worked_examples_are_rows(samples: Path, monkeypatch: pytest.MonkeyPatch
     for words in words_after(PREPARE):
         monkeypatch.setattr(sys, "argv", ["prepare.py", *words])
         arguments = prepare.parse_arguments()
-        if arguments.dataset in files:
+        if arguments.rows and arguments.dataset in files:
             name = seen.add(arguments.dataset) or arguments.dataset
             arguments.dataset = str(samples / files[name])
             first = next(prepare.open_text_or_rows(arguments).documents())

@@ -31,7 +31,7 @@ def make_trained_night(root: Path, dataset: Dataset) -> Night:
     )
     _train(baseline, laboratory)
     kept = night.add(Proposal(small_source(), "a GPT | instead", "It *learns* more.", agent="search", parent=0))
-    assert laboratory.smoke(kept.folder / "train_mlx.py", kept.folder / "smoke") is None  # compiles kernels, once
+    assert laboratory.smoke(kept.folder / "train_mlx.py", kept.folder / "smoke") is None
     _train(kept, laboratory)
     kept.record_commit("c0ffee" * 6 + "abcd")
     night.update_best(kept, dataset.tokenizer_file(kept.runs[0].vocab_size))
