@@ -97,10 +97,14 @@ def test_interrupt_while_the_child_is_started_kills_it(tmp_path: Path, monkeypat
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(process.subprocess, "Popen", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, "import time; time.sleep(60)")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are deaf to it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "import time; time.sleep(60)")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(started) == 1 and not alive(started[0])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_command_that_does_not_exist(tmp_path: Path) -> None:
