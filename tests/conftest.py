@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 
 import pytest
-from trained_night import make_trained_night
 
 from mlx_autoresearch import blas
 from mlx_autoresearch.corpus import Source
@@ -44,6 +43,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def trained_night(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night of two small models that were really trained; tests read it and don't change it."""
+    from trained_night import make_trained_night  # found by pytest only; `python -m tests.survival` reads this file too
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLX_DISABLE_COMPILE", "1")  # compiling takes longer than the training
         return make_trained_night(tmp_path_factory.mktemp("runs") / "nov24", dataset)
