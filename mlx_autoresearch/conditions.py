@@ -17,12 +17,12 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from mlx_autoresearch.files import append_line
 from mlx_autoresearch.speed_probe import Speed
+from mlx_autoresearch.stored_records import field_types
 
 CONDITIONS_FILE = "conditions.jsonl"
 
@@ -223,17 +223,12 @@ class ConditionsLog:
 def _parse(line: str) -> Entry | None:
     """The entry of a line, None where it is none; what is not of the type that is written down for it is unknown."""
     try:
-        entry, types = json.loads(line), _types()
+        entry, types = json.loads(line), field_types(Conditions)
         measured = {name: value for name, value in entry["conditions"].items() if _fits(value, types.get(name))}
         invalid = None if entry["invalid"] is None else str(entry["invalid"])
         return Entry(int(entry["experiment"]), int(entry["run"]), Conditions(**measured), invalid)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-
-
-@cache
-def _types() -> dict[str, Any]:
-    return get_type_hints(Conditions)
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_autoresearch import blas, compiler
 from mlx_autoresearch.errors import AutoresearchError, file_trouble, run_command_line
-from mlx_autoresearch.files import TEMPORARY_SUFFIX, flush_folder, flush_to_disk, remove_tree, sha256_of, write_json
+from mlx_autoresearch.files import TEMPORARY_SUFFIX, flush_to_disk, put_in_place, remove_tree, sha256_of, write_json
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.settings import GRAPH_FILE, WEIGHTS_FILE
 
@@ -98,12 +98,7 @@ def _written_whole(to: Path) -> Iterator[Path]:
         for path in new.iterdir():
             with path.open("rb") as file:
                 flush_to_disk(file.fileno())
-        flush_folder(new)
-        if to.exists():
-            os.rename(to, old)
-        os.rename(new, to)
-        flush_folder(to.parent)
-        remove_tree(old)
+        put_in_place(new, to, old)
     except BaseException:
         remove_tree(new)
         raise

@@ -39,6 +39,7 @@ from mlx_autoresearch.files import (
     TEMPORARY_SUFFIX,
     flush_folder,
     flush_to_disk,
+    put_in_place,
     remove_tree,
     write_json,
     write_text,
@@ -515,12 +516,7 @@ def _best_number(best: Path) -> int | None:
 def _swap_in(best: Path) -> None:
     """Put the complete best.partial in the place of best; a kill in between is put right by `_repair_best`."""
     new, old = best.with_name("best" + TEMPORARY_SUFFIX), best.with_name("best.old")
-    flush_folder(new)
-    if best.exists():
-        os.rename(best, old)
-    os.rename(new, best)
-    flush_folder(best.parent)
-    remove_tree(old)
+    put_in_place(new, best, old)
 
 
 def _repair_best(root: Path) -> None:

@@ -16,6 +16,8 @@ from mlx_autoresearch.stored_records import DamagedFileError, build_record, read
 
 QUEUE_FOLDER = "queue"
 
+QUEUE_FILE = re.compile(r"-?[0-9]+\.json")
+
 
 class ProposalQueue:
     """Proposals in the order in which they will be tried; repairs go first. Safe to use from several threads."""
@@ -30,7 +32,7 @@ class ProposalQueue:
         self._waiting: dict[int, Proposal] = {}
         self.damaged = 0
         for path in sorted(folder.iterdir()):
-            if re.fullmatch(r"-?[0-9]+\.json", path.name):
+            if QUEUE_FILE.fullmatch(path.name):
                 try:
                     self._waiting[int(path.stem)] = build_record(Proposal, read_object(path), path)
                     continue

@@ -37,7 +37,7 @@ def build_record(kind: type[Record], value: dict[str, Any], path: Path) -> Recor
     Raises:
         DamagedFileError: a field is unknown, missing, or holds something else; `path` is named.
     """
-    hints = _field_types(kind)
+    hints = field_types(kind)
     for name, entry in value.items():
         hint = hints.get(name)
         whole_for_float = isinstance(entry, int) and hint is not None and isinstance(1.0, hint)
@@ -50,7 +50,8 @@ def build_record(kind: type[Record], value: dict[str, Any], path: Path) -> Recor
 
 
 @cache
-def _field_types(kind: type) -> dict[str, Any]:
+def field_types(kind: type) -> dict[str, Any]:
+    """The types of a data class's fields by name."""
     return get_type_hints(kind)  # slow, and asked for every file of a night
 
 

@@ -7,7 +7,6 @@ they show the same. Every text of an agent or a run is shown literally, on one l
 from __future__ import annotations
 
 import os
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog, Entry
 from mlx_autoresearch.curve import CURVE_FILE, last_point, read_points
 from mlx_autoresearch.history import Experiment, Night
 from mlx_autoresearch.machine import THERMAL_LEVELS, awake_seconds
-from mlx_autoresearch.proposals import QUEUE_FOLDER
+from mlx_autoresearch.proposals import QUEUE_FILE, QUEUE_FOLDER
 from mlx_autoresearch.records import CRASH, INCONCLUSIVE, KEEP
 from mlx_autoresearch.report.gather import Spending, read_spending
 from mlx_autoresearch.spending import SPENDING_FILE, Cost, cost_text
@@ -145,7 +144,7 @@ def _last_run(root: Path) -> Entry | None:
 
 def _waiting(folder: Path) -> int | None:
     try:
-        return sum(1 for name in os.listdir(folder) if re.fullmatch(r"-?[0-9]+\.json", name))
+        return sum(1 for name in os.listdir(folder) if QUEUE_FILE.fullmatch(name))
     except OSError:
         return None
 
