@@ -43,6 +43,7 @@ from mlx_autoresearch.dataset import prepare_dataset
 from mlx_autoresearch.handin import SCORE_ROWS, hand_in
 from mlx_autoresearch.judge import RefusedError, change_rows, compare
 from mlx_autoresearch.knobs import Choices, IntRange, Knob, Value, read_knobs, short_float, write_knobs
+from mlx_autoresearch.launch import WITHOUT_MPI
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.process import child_environment
@@ -345,7 +346,9 @@ def curve_of(processes: int, root: Path, dataset: Path, edits: Edits) -> list[fl
     if processes > 1:
         launcher = str(Path(sys.executable).with_name("mlx.launch"))
         command = [launcher, "-n", str(processes), "--backend", "ring", "--cwd", str(folder), "--", *command]
-    environment = child_environment({SETTINGS_VARIABLE: str(folder / "run.json"), "OPENBLAS_NUM_THREADS": "1"})
+    environment = child_environment(
+        {SETTINGS_VARIABLE: str(folder / "run.json"), "OPENBLAS_NUM_THREADS": "1", **WITHOUT_MPI}
+    )
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     if done.returncode != 0:
         raise RuntimeError(f"{processes} process(es) of train_mlx.py failed: {done.stderr[-1000:]}")

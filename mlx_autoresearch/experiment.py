@@ -59,6 +59,9 @@ GRACE_SECONDS = 15.0
 SMOKE_SECONDS = 180.0
 """Limit of a smoke run. Two steps take seconds, but where MLX compiles with g++ the first ones ever take a minute."""
 
+SMOKE_SECONDS_ON_CUDA = 900.0
+"""MLX compiles every fused kernel there with NVRTC, one after the other and some seconds each."""
+
 MINIMUM_SCORE_SECONDS = 180.0
 """A model that takes longer to score than both this and its training budget is refused."""
 
@@ -226,7 +229,7 @@ class Laboratory:
             smoke=smoke,
         )
         settings.save(folder / SETTINGS_FILE)
-        limit = SMOKE_SECONDS if smoke else self.budget_seconds + GRACE_SECONDS
+        limit = smoke_seconds(backend()) if smoke else self.budget_seconds + GRACE_SECONDS
         ticker = self._ticker("smoke" if smoke else "train", folder)
         policy = self._training_policy(training_file, folder, dataset, kernels, threads)
         outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker, hopeless)
@@ -288,6 +291,11 @@ def threads_for_a_run() -> int | None:
     if sys.platform != "linux" or backend() != "cpu" or os.environ.get(blas.THREADS_VARIABLE):
         return None
     return blas.lasting_free_cores(os.sched_getaffinity(0))
+
+
+def smoke_seconds(backend_name: str) -> float:
+    """Limit of a smoke run on "metal", "cuda" or "cpu"."""
+    return SMOKE_SECONDS_ON_CUDA if backend_name == "cuda" else SMOKE_SECONDS
 
 
 def with_overtime(result: RunResult, seconds: float, budget_seconds: float) -> RunResult:

@@ -40,6 +40,10 @@ FAILURE_MESSAGE_CHARACTERS = 1000
 OUT_OF_MEMORY_WORDS = ("malloc]", "insufficient memory", "out of memory")
 """What MLX's RuntimeErrors say when memory is short: [malloc], [metal::malloc], Metal's command buffers, CUDA."""
 
+WITHOUT_MPI = {"MLX_MPI_LIBNAME": "none"}
+"""For the environment: `mx.distributed.init()` tries MPI wherever its library is installed, and MPI that can't
+start its daemon (in a sandbox, say) ends the process. The ring of `mlx.launch` doesn't need it."""
+
 METAL_WIRED_SHARE = 1.0
 """Share of Metal's recommended working set to keep resident: +14 % speed (mlx PR 2006); more is refused."""
 
@@ -104,6 +108,7 @@ def apply_memory_limits(limits: MemoryLimits) -> None:
 def set_up_process() -> None:
     """Prepare this process for MLX; call it before anything imports `mlx.core`."""
     faulthandler.enable()
+    os.environ.update(WITHOUT_MPI)
     compiler.set_up()
     threads, cores = blas.load().threads, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if threads is not None and threads < cores:

@@ -76,6 +76,18 @@ def test_process_gets_fast_blas_and_a_lasting_cache(tmp_path: Path) -> None:
     assert child.stdout.split()[-2] == str(tmp_path)  # one that is set is kept
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a library built here, with g++ as on Linux")
+def test_mpi_that_would_end_the_process_is_not_loaded(tmp_path: Path) -> None:
+    source, library = tmp_path / "mpi.cpp", tmp_path / "libmpi.so"
+    source.write_text("#include <cstdlib>\n__attribute__((constructor)) void load() { _Exit(77); }")
+    subprocess.run(["g++", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    (tmp_path / "program.py").write_text("import mlx.core as mx\nprint(mx.distributed.init().size())")
+    path = {"LD_LIBRARY_PATH": str(tmp_path)}
+    bare = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, env=os.environ | path, timeout=60)
+    assert bare.returncode == 77  # MLX does try it
+    assert run_launched(["program.py"], tmp_path, **path).stdout.strip() == "1"
+
+
 def test_metal_limits_follow_the_working_set() -> None:
     small = launch.memory_limits(machine_with("metal", 8 * GIB, int(5.3 * GIB)))
     assert small.wired == small.memory == int(5.3 * GIB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import struct
@@ -214,6 +215,13 @@ def test_policy_never_shows_the_home_folder(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(AutoresearchError, match="home folder"):
             confine([], Policy(tmp_path, (path,), (), {}), Sandbox(LANDLOCK))
     confine([], Policy(tmp_path, (tmp_path / "home" / "project",), (), {}), Sandbox(LANDLOCK))
+
+
+def test_landlock_gets_the_devices_of_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlx_autoresearch.sandbox.bubblewrap.gpu_devices", lambda: ["/dev/nvidia0"])
+    command = confine(["/bin/true"], Policy(tmp_path, (tmp_path,), (), {}), Sandbox(LANDLOCK)).command
+    order = json.loads(command[command.index("/bin/true") - 1])
+    assert order["landlock"]["devices"] == ["/dev/nvidia0"] and order["limits"]["memory_bytes"] is None
 
 
 def test_every_link_to_python_is_followed(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
         # Python finds modules by listing the folder; Landlock shows the names below it then, but no contents.
         listed = _names((paths.PROJECT,))
         names = {"readable": _names(policy.readable), "writable": _names(policy.writable), "listed": listed}
+        names["devices"] = bubblewrap.gpu_devices()
         return Confined(_with_warden(command, policy, names), environment, policy.folder, guard, encodes_signals=True)
     line = bubblewrap.command_line(sandbox.program, _with_warden(command, policy), policy)
     return Confined(line, environment, policy.folder, guard, encodes_signals=True)

@@ -4,8 +4,8 @@ It stands alone, because every run pays for what it loads. ORDER is JSON:
 
     limits     {"memory_bytes": ..., "processes": ..., "file_bytes": ..., "open_files": ...}; null is no limit
     filter     whether to refuse system calls by seccomp (Linux)
-    landlock   null, or {"readable": [...], "writable": [...], "listed": [...]}: namespaces and Landlock, where
-               bubblewrap is not there
+    landlock   null, or {"readable": [...], "writable": [...], "listed": [...], "devices": [...]}: namespaces and
+               Landlock, where bubblewrap is not there
     parent     number of the process that asks for it, with whose death everything ends (with Landlock)
 
 What is asked for and can't be done ends it with status 125 and a sentence: it never runs PROGRAM with more rights.
@@ -52,7 +52,7 @@ RIGHTS_OF_VERSION = {1: 13, 2: 14, 3: 15, 4: 15}
 OLDEST_LANDLOCK = 3
 """Before it, files could be cut off anywhere."""
 
-LITTLE_OF_PROC = ("self", "cpuinfo", "meminfo", "stat", "sys/kernel/osrelease", "version")
+LITTLE_OF_PROC = ("self", "cpuinfo", "meminfo", "stat", "sys/kernel/osrelease", "version", "driver/nvidia")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -196,10 +196,10 @@ def landlock_version() -> int:
     return max(0, library().syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
-def restrict_files(readable: list[str], writable: list[str], listed: list[str]) -> None:
+def restrict_files(readable: list[str], writable: list[str], listed: list[str], devices: list[str]) -> None:
     """Landlock: from now on only these files can be opened, only those below `writable` changed; and no TCP.
 
-    Of the folders in `listed`, and those below them, the names can be read.
+    Of the folders in `listed`, and those below them, the names can be read; `devices` are those of the GPU.
 
     Raises:
         CannotConfineError: the kernel's Landlock is missing, too old, or refuses.
@@ -212,7 +212,8 @@ def restrict_files(readable: list[str], writable: list[str], listed: list[str]) 
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     rules = _checked(library().syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), 0))
     proc = [f"/proc/{name}" for name in LITTLE_OF_PROC]
-    granted_to = ((readable, READING), (proc, READING), (DEVICES, READING | WRITE_FILE), (writable, WRITING))
+    usable = (*DEVICES, *devices)
+    granted_to = ((readable, READING), (proc, READING), (usable, READING | WRITE_FILE), (writable, WRITING))
     for names, granted in (*granted_to, (listed, READ_FOLDER)):
         for name in names:
             with suppress(FileNotFoundError):
