@@ -359,7 +359,7 @@ class Loop:
                 checked = self.laboratory.score(folder, result, ["test"], every_cut=True)
                 if checked.failure is not None:
                     return f"Refused before a keep: {checked.reason}"
-                experiment.record_result(folder, checked)
+                experiment.record_result(folder, replace(result, test_bpb=checked.test_bpb))  # the rest is of the run
         return None
 
     def _conclude(self, experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ import scipy.stats  # noqa: F401  once here, not in every forked night
 
 from tests.made_up_night import STATUSES, TAG, Life, live, make_project
 from tests.night_state import consistent
+from tests.real_kills import differences
 from tests.survival import fast_folder, kill_at, kill_life_after_life, refuse_from, think_ahead, undisturbed
 
 
@@ -79,3 +80,23 @@ def test_the_checks_can_fail(folder: Path, reference: tuple[Life, dict[str, Any]
     for words, damage in damages.items():
         damage()
         assert any(words in fault for fault in consistent(root, project)), words
+
+
+def test_estimates_may_differ_a_little_and_nothing_else_may() -> None:
+    sentence = "Kept: 0.0123 better (chance 96.5 %, 3 runs)."
+    wanted = {"verdict": {"noise": 0.012, "val_bpb": 1.3, "sentence": sentence}, "runs": [1, 2]}
+
+    def with_verdict(**changes: Any) -> dict[str, Any]:
+        return wanted | {"verdict": wanted["verdict"] | changes}
+
+    close = with_verdict(noise=0.012001, sentence="Kept: 0.0124 better (chance 96.6 %, 3 runs).")
+    assert not list(differences(close, wanted))
+    for other in (
+        with_verdict(noise=0.013),
+        with_verdict(val_bpb=1.300001),
+        with_verdict(sentence=sentence.replace("0.0123", "0.0133")),
+        with_verdict(sentence=sentence.replace("3 runs", "4 runs")),
+        wanted | {"runs": [1]},
+        {"runs": [1, 2]},
+    ):
+        assert len(list(differences(other, wanted))) == 1
