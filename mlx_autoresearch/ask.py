@@ -179,7 +179,7 @@ def dataset_beside(graph: Path) -> Dataset:
     Raises:
         AutoresearchError: nothing says which, it is gone, or it was prepared anew from other data.
     """
-    from mlx_autoresearch.dataset import open_dataset
+    from mlx_autoresearch.dataset import open_dataset, open_same
 
     copy, settings = graph.parent.parent / "dataset.json", graph.with_name("run.json")
     if settings.is_file():
@@ -187,13 +187,7 @@ def dataset_beside(graph: Path) -> Dataset:
     if not copy.is_file():
         raise AutoresearchError(f"Neither {settings} nor {copy} is there, so nothing says what {graph} was trained on.")
     manifest = read_json(copy)
-    dataset = open_dataset(manifest["name"])
-    if dataset.fingerprint != manifest["fingerprint"]:
-        raise AutoresearchError(
-            f"{dataset.folder} is not what {graph} was trained on: it was prepared anew since. "
-            f"`{manifest['command']}` with the old table makes it again."
-        )
-    return dataset
+    return open_same(manifest["name"], manifest["fingerprint"])
 
 
 if __name__ == "__main__":

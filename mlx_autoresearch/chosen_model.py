@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_autoresearch.dataset import open_dataset
+from mlx_autoresearch.dataset import open_dataset, open_same
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.evidence import SETTINGS_FILE
 from mlx_autoresearch.files import read_json
@@ -159,12 +159,7 @@ def _tokenizer(night: Night, run: RunResult) -> Path:
     copy = night.root / BEST / TOKENIZER_FILE
     if incumbent is not None and copy.is_file() and {run.vocab_size} == _vocabularies(incumbent):
         return copy
-    dataset = open_dataset(night.identity.dataset, [])
-    if dataset.fingerprint != night.identity.dataset_fingerprint:
-        raise AutoresearchError(
-            f"The dataset {dataset.folder} was prepared anew since night {night.root.name}: its tokenizers are other "
-            "ones, so the model's tokens mean nothing. Prepare it from the same files as then."
-        )
+    dataset = open_same(night.identity.dataset, night.identity.dataset_fingerprint, [])
     return dataset.tokenizer_file(run.vocab_size)
 
 
@@ -172,7 +167,7 @@ def _vocabularies(experiment: Experiment) -> set[int | None]:
     return {run.vocab_size for run in experiment.runs if run.failure is None}
 
 
-def newest_night() -> Path | None:
+def night_with_the_newest_best() -> Path | None:
     """The folder of the night whose best model is newest, None where there is none."""
     bests = list(runs_root().glob(f"*/{BEST}/{GRAPH_FILE}"))
     return max(bests, key=lambda path: path.stat().st_mtime).parent.parent if bests else None
@@ -208,7 +203,7 @@ def find_graph(tag: str | None, graph: str | None) -> Path:
         if not path.is_file():
             raise AutoresearchError(f"There is no model at {path}; name a {GRAPH_FILE} or a folder that holds one.")
         return path
-    root = newest_night() if tag is None else runs_root() / tag
+    root = night_with_the_newest_best() if tag is None else runs_root() / tag
     path = newest_by_hand() if root is None else _copy_of_best(root)
     if path is None:
         raise AutoresearchError(

@@ -165,6 +165,22 @@ def open_dataset(name_or_path: str | Path | None = None, splits: Sequence[str] =
     return Dataset(folder, manifest)
 
 
+def open_same(name: str, fingerprint: str, splits: Sequence[str] = SPLITS) -> Dataset:
+    """Open the dataset that something was trained on: as `open_dataset`, and with that fingerprint.
+
+    Raises:
+        AutoresearchError: as `open_dataset`, or it was prepared anew from other data.
+    """
+    dataset = open_dataset(name, splits)
+    if dataset.fingerprint != fingerprint:
+        raise AutoresearchError(
+            f"The dataset {dataset.folder} is not the one that was trained on: it was prepared anew since, so its "
+            f"tokens and scores mean something else. `{dataset.manifest['command']}` with the files of that time makes "
+            "that one again."
+        )
+    return dataset
+
+
 def prepare_dataset(
     source: Source,
     max_train_mb: float = DEFAULT_MAX_TRAIN_MB,

@@ -22,7 +22,7 @@ from mlx_autoresearch.arguments import positive
 from mlx_autoresearch.chosen_model import LONGER
 from mlx_autoresearch.conditions import SLEPT_SECONDS
 from mlx_autoresearch.conditions_meter import ConditionsMeter
-from mlx_autoresearch.dataset import Dataset, open_dataset
+from mlx_autoresearch.dataset import Dataset, open_same
 from mlx_autoresearch.errors import AutoresearchError, file_trouble, run_command_line
 from mlx_autoresearch.experiment import Laboratory, clear_progress, print_progress
 from mlx_autoresearch.files import write_text
@@ -230,12 +230,7 @@ def open_dataset_of(night: Night) -> Dataset:
     Raises:
         AutoresearchError: it is not prepared, it has changed, or scores meant something else then.
     """
-    dataset = open_dataset(night.identity.dataset)
-    if dataset.fingerprint != night.identity.dataset_fingerprint:
-        raise AutoresearchError(
-            f"The dataset {dataset.folder} was prepared anew since night {night.root.name}, so its scores don't "
-            "compare. Prepare it from the same files as then, or spend a new night on it."
-        )
+    dataset = open_same(night.identity.dataset, night.identity.dataset_fingerprint)
     if night.identity.harness != CONTRACT_VERSION:
         raise AutoresearchError(
             f"Night {night.root.name} was scored by version {night.identity.harness} of the contract, this is version "

@@ -89,9 +89,9 @@ def choose_voices(tag: str | None, models: Sequence[str], graph: str | None) -> 
     Raises:
         AutoresearchError: there is no such model.
     """
-    from mlx_autoresearch.chosen_model import choose_model, find_graph, newest_night, score_beside
+    from mlx_autoresearch.chosen_model import choose_model, find_graph, night_with_the_newest_best, score_beside
 
-    root = newest_night() if tag is None else runs_root() / tag
+    root = night_with_the_newest_best() if tag is None else runs_root() / tag
     if graph is not None or root is None:
         if models != ["best"]:
             raise AutoresearchError(f"There is no night with a best model under {runs_root()}; name one with --tag.")

@@ -17,7 +17,7 @@ from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.machine import awake_seconds
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import signals_held_back
-from mlx_autoresearch.report.__main__ import newest_night
+from mlx_autoresearch.report.__main__ import night_worked_on_last
 from mlx_autoresearch.report.terminal import REFRESHES_PER_SECOND, can_draw, shown_fault
 from mlx_autoresearch.report.view import NightReader, View, picture
 from mlx_autoresearch.status import Status, is_working, read_status
@@ -55,7 +55,7 @@ def watch(tag: str | None, plain: bool = False) -> None:
     Raises:
         AutoresearchError: there is no such night, or it can't be read.
     """
-    root = newest_night() if tag is None else runs_root() / tag
+    root = night_worked_on_last() if tag is None else runs_root() / tag
     watcher = Watcher(NightReader(root))
     try:
         first = watcher.view()

@@ -23,7 +23,7 @@ def is_running(root: Path) -> bool:
     return False
 
 
-def newest_night() -> Path:
+def night_worked_on_last() -> Path:
     """The folder of the night that was worked on last.
 
     Raises:
@@ -46,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--tag", help="name of the night (default: the one worked on last)")
     tag = parser.parse_args().tag
-    root = newest_night() if tag is None else runs_root() / tag
+    root = night_worked_on_last() if tag is None else runs_root() / tag
     try:
         write_report(root, is_running(root))
     except OSError as error:
