@@ -149,4 +149,6 @@ def night_in_numbers(night: Night) -> str:
     first = night.experiments[0].mean_bpb
     if incumbent.number == 0 or first is None:
         return f"{words}; val_bpb {incumbent.mean_bpb:.4f}."
-    return f"{words}; val_bpb {first:.4f} before, {incumbent.mean_bpb:.4f} now."
+    if night.claim is None:
+        return f"{words}; val_bpb {first:.4f} before, {incumbent.mean_bpb:.4f} now."
+    return f"{words}; gained {night.claim}, the luck of what is kept taken off, from val_bpb {first:.4f}."

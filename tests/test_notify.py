@@ -128,7 +128,9 @@ def test_what_a_night_tells_in_the_end(tmp_path: Path) -> None:
     loop.laboratory.closer_look = lambda result: result
     loop.run()
     over = end_of_night(loop.night, OVER)
-    assert over == "The night is over. 2 edits decided, 1 kept; val_bpb 1.4500 before, 1.0000 now."
+    claim = f"gained {loop.night.claim}, the luck of what is kept taken off, from val_bpb 1.4500."
+    assert over == f"The night is over. 2 edits decided, 1 kept; {claim}"
+    assert 0.3 < loop.night.claim.gain < 0.45
     assert end_of_night(loop.night, BY_ITSELF).startswith("The night has stopped by itself; loop.log")
 
 
