@@ -34,8 +34,9 @@ from tests.small_project import make_project
 
 TAG = "t"
 
-BUDGET_SECONDS = 60
-"""Never used up: the tiny file takes its steps in less than a second."""
+BUDGET_SECONDS = 25
+"""Never used up: the tiny file takes its steps in less than a second. So short that it is practice, or the loop would wait
+for the machine to be as usual, which it never is while processes are killed and started again."""
 
 LIFE_SECONDS = 240.0
 """A loop that does not come to the stage that is waited for within this time hangs."""
@@ -45,14 +46,14 @@ ORPHAN_SECONDS = 3.0
 
 POLL_SECONDS = 0.004
 
-MEASURED = ("footprint_bytes", "started")
+MEASURED = ("footprint_bytes", "started", "threads")
 """Facts of a run besides `night_state.TIMES` that are different in every real night."""
 
 ESTIMATED = ("sentence", "interval", "incumbent_bpb", "probability_better", "noise", "expected_gain", "gain_error")
 ESTIMATED += ("claimed_gain", "claimed_gain_half_width")
-ESTIMATED_SHARE, ESTIMATED_BITS = 0.01, 1e-4
+ESTIMATED_SHARE, ESTIMATED_BITS = 0.1, 2e-3
 """What a verdict estimates from scores and times, and how far it may be off where runs began at other times: as a
-share, and in bits per byte."""
+share, and in bits per byte (these scores are about 7)."""
 
 TINY = Path(__file__).with_name("tiny_train.py")
 
