@@ -24,9 +24,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mlx_autoresearch.beliefs import Beliefs
 from mlx_autoresearch.noise import PRIOR_NOISE, Noise, Spread, as_prior, pooled_noise, spread
 from mlx_autoresearch.records import KEEP, Measurement, Verdict
-from mlx_autoresearch.verdict import BASELINE_RUNS, Base, RunAgain, compare, decide, is_due, without_luck
+from mlx_autoresearch.verdict import BASELINE_RUNS, RunAgain, decide, is_due
 
 RUN_SECONDS = 310.0
 """300 seconds of training and 10 of start-up and scoring."""
@@ -98,7 +99,7 @@ class Edit:
         spread: of its runs.
         verdict: of our rule.
         claimed_gain: what its keep claims over its incumbent.
-        known: what the edits that build on it start from, where it is promising.
+        number: of the experiment, 0 for the baseline.
     """
 
     level: float
@@ -107,7 +108,7 @@ class Edit:
     spread: Spread = NO_SPREAD
     verdict: Verdict | None = None
     claimed_gain: float = 0.0
-    known: Base | None = None
+    number: int = 0
 
     @property
     def mean(self) -> float:
@@ -127,6 +128,7 @@ class Night:
         self.ideas, self.luck = random.Random(f"ideas {seed}"), random.Random(f"luck {seed}")
         self.baseline = self.incumbent = self.base = Edit(START_BPB)
         self.measured: list[Edit] = []
+        self.beliefs = Beliefs()
         self._log_speed, self._trend = 0.0, self.luck.gauss(0, world.wander)
 
     def run(self, edit: Edit) -> None:
@@ -144,6 +146,7 @@ class Night:
         edit.runs.append(Measurement(score, self.clock))
         edit.spread = spread(edit.runs)
         if len(edit.runs) == 1:
+            edit.number = len(self.measured)
             self.measured.append(edit)
         self.clock += RUN_SECONDS
 
@@ -181,20 +184,20 @@ Rule = Callable[[Night, Edit], bool]
 
 def ours(night: Night, edit: Edit) -> bool:
     """The loop's own rule, with its own functions."""
-    incumbent, base = night.incumbent, night.base.known
-    if is_due(incumbent.runs, night.clock, night_began=0.0):
+    incumbent, parent, beliefs = night.incumbent, night.base.number, night.beliefs
+    if is_due(incumbent.runs, night.clock):
         night.run(incumbent)
     night.run(edit)
+    base = None if parent == incumbent.number else beliefs.base(parent)
     while True:
-        runs = without_luck(incumbent.runs, incumbent.verdict)
-        answer = decide(edit.runs, runs, night.noise, 0, edit.lines_saved, base=base)
+        known = beliefs.incumbent(incumbent.number, incumbent.runs, edit.runs[0].when, night.noise)
+        answer = decide(edit.runs, known, night.noise, incumbent.number, edit.lines_saved, base=base)
         if not isinstance(answer, RunAgain):
             break
         night.run(edit if answer.which == "candidate" else incumbent)
     edit.verdict, edit.claimed_gain = answer, answer.expected_gain
+    beliefs.learn(edit.number, edit.runs, answer, parent, known, night.noise)
     if answer.promising:
-        found = compare(edit.runs, runs, night.noise, base and base.before)
-        edit.known = Base((0,), without_luck(edit.runs, answer), found.belief)
         night.base = edit
     return answer.status == KEEP
 

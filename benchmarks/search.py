@@ -39,6 +39,7 @@ from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.experiment import Laboratory
 from mlx_autoresearch.files import read_json, write_json, write_text
 from mlx_autoresearch.knobs import Choices, IntRange, Range, Value, read_knobs, short_float, write_knobs, written
+from mlx_autoresearch.levels import Known
 from mlx_autoresearch.noise import PRIOR_NOISE, pooled_noise, spread
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.program_texts import SharedText
@@ -380,7 +381,7 @@ def judged(
     while True:
         measured = {key: [Measurement(score) for score in scores] for key, scores in runs.items()}
         noise = pooled_noise([spread(scores) for scores in measured.values()])
-        answer = decide(measured[number], measured[best.number], noise, best.number)
+        answer = decide(measured[number], Known(measured[best.number]), noise, best.number)
         if not isinstance(answer, RunAgain):
             gain = answer.incumbent_bpb - answer.val_bpb
             return HistoryEntry(

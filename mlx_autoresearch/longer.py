@@ -28,6 +28,7 @@ from mlx_autoresearch.experiment import Laboratory, clear_progress, print_progre
 from mlx_autoresearch.files import write_text
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Experiment, Night
+from mlx_autoresearch.levels import Known
 from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import Proposal
@@ -190,7 +191,7 @@ def outcome(night: Night, record: Night) -> str:
         return f"{scores} It is the unchanged file: nothing was kept, so there is no gain to look for."
     if baseline_long is None or not baseline_long.scores:
         return f"{scores} Whether the night's gain holds, only the baseline trained as long can tell: --compare."
-    found = verdict.compare(best_long.measurements, baseline_long.measurements, _noise(night, record))
+    found = verdict.compare(best_long.measurements, Known(baseline_long.measurements), _noise(night, record))
     on_test = ""
     if best_long.test_bpb is not None and baseline_long.test_bpb is not None:
         on_test = f" and {baseline_long.test_bpb - best_long.test_bpb:+.4f} on test text"

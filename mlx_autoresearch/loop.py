@@ -26,12 +26,11 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from mlx_autoresearch import launch_agent, machine, noise, notify, verdict
+from mlx_autoresearch import beliefs, launch_agent, machine, noise, notify, verdict
 from mlx_autoresearch.agents import Agent, AgentOptions, choose_agent, make_agent
 from mlx_autoresearch.agents.briefing import Briefing
 from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.arguments import build_parser
-from mlx_autoresearch.bases import base_of
 from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
 from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
@@ -140,8 +139,7 @@ class Loop:
             self._conclude(experiment)
 
     def _incumbent_is_due(self) -> bool:
-        times = [run.when for experiment in self.night.experiments for run in experiment.measurements if run.when]
-        return verdict.is_due(self.night.incumbent().measurements, self.clock.now(), min(times, default=0.0))
+        return verdict.is_due(self.night.incumbent().measurements, self.clock.now())
 
     def _finished(self) -> bool:
         enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
@@ -241,12 +239,11 @@ class Loop:
             if not experiment.scores:  # the machine slept through the first run
                 self._run(experiment)
                 continue
-            runs = verdict.without_luck(incumbent.measurements, incumbent.verdict)
             saved = code_lines(incumbent.source) - code_lines(experiment.source)
             limit = verdict.RUN_LIMIT if self.machine_watch.judges else verdict.PRACTICE_RUN_LIMIT
-            known = self._noise()
-            base = base_of(experiment, self.night, known)
-            decision = verdict.decide(experiment.measurements, runs, known, incumbent.number, saved, limit, base)
+            noise_now = self._noise()
+            known, base = beliefs.before(experiment, self.night, noise_now)
+            decision = verdict.decide(experiment.measurements, known, noise_now, incumbent.number, saved, limit, base)
             if isinstance(decision, verdict.RunAgain):
                 incumbent_fails = incumbent.runs[-1].failure is not None
                 self._run(experiment if decision.which == "candidate" or incumbent_fails else incumbent)

@@ -4,8 +4,8 @@ Two things move the score of an unchanged file. The seed does, by about 0.01 bit
 run. The machine does, slowly: it gets warm, something else runs, and with a budget in seconds fewer steps are a worse
 score. So a score is its program's level plus the machine's level plus the seed's noise, where the machine's level is a
 random walk in time: the local level model (Harvey, Forecasting, Structural Time Series Models and the Kalman Filter,
-1989, section 2.3). Levels of programs are then estimated by generalised least squares, which compares neighbours in
-time and gives an old run as little weight as it deserves. Everything here is a pure function but `earlier_noise`.
+1989, section 2.3). Here the noise is estimated, by generalised least squares; levels.py estimates the levels.
+Everything is a pure function but `earlier_noise`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ DRIFT_PER_HOUR = 0.25
 """Variance that the machine's level gains in an hour, as a share of the variance between seeds: half a standard
 deviation an hour. Where that is wrong little is lost: see the nights without drift and with twice as much in
 benchmarks/verdict.py."""
-
-UNKNOWN_AGE_HOURS = 24.0
-"""How long before the others a run is taken to have been whose time was not recorded."""
 
 EARLIER_LEAST, EARLIER_SHARE, EARLIER_RUNS = 6, 0.5, 12.0
 """Degrees of freedom that earlier nights must have to say anything, what one of them is worth tonight, and the most
@@ -80,27 +77,9 @@ def pooled_noise(spreads: Sequence[Spread], prior: Noise = PRIOR_NOISE) -> Noise
 
 def covariance(runs: Sequence[Measurement]) -> np.ndarray:
     """Covariance of runs, (N, N), in units of the seed's variance: the drift until the earlier of two is common."""
-    known = [run.when for run in runs if run.when is not None]
-    start = min(known, default=0.0) - 3600 * UNKNOWN_AGE_HOURS * (len(known) < len(runs))
-    hours = np.array([0.0 if run.when is None else (run.when - start) / 3600 for run in runs])
+    times = np.array([run.when for run in runs])
+    hours = (times - times.min(initial=np.inf)) / 3600
     return np.eye(len(runs)) + DRIFT_PER_HOUR * np.minimum.outer(hours, hours)
-
-
-def difference(candidate: Sequence[Measurement], incumbent: Sequence[Measurement]) -> tuple[float, float]:
-    """How much better the candidate is, in bits per byte, and the standard error of that in units of the noise.
-
-    Both have at least one run. Generalised least squares with a level for each of them.
-    """
-    runs = [*candidate, *incumbent]
-    scores = np.array([run.bpb for run in runs])
-    programs = np.zeros((len(runs), 2))
-    programs[: len(candidate), 0] = 1
-    programs[len(candidate) :, 1] = 1
-    weighted = np.linalg.solve(covariance(runs), programs)
-    variances = np.linalg.inv(programs.T @ weighted)
-    levels = variances @ (weighted.T @ scores)
-    contrast = np.array([-1.0, 1.0])
-    return float(contrast @ levels), math.sqrt(contrast @ variances @ contrast)
 
 
 def earlier_noise(root: Path, identity: RunIdentity, without: Path) -> Noise:

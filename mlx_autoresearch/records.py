@@ -91,10 +91,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A score and when its run began, in seconds since 1970; None where that was not recorded."""
+    """A score and when its run began, in seconds since 1970; 0, long before all others, where that was not recorded."""
 
     bpb: float
-    when: float | None = None
+    when: float = 0.0
 
 
 @dataclass(frozen=True)

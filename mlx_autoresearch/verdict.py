@@ -1,9 +1,8 @@
 """Keep, discard, or measure again: a keep is better than the incumbent by more than this machine's noise.
 
-A candidate and the incumbent are compared by runs that are near in time (noise.py). How much better the candidate
-really is follows Bayes' rule: what edits are worth in published results tables, times Student's t likelihood of the
-measured difference (Gelman et al., Bayesian Data Analysis, 3rd edition, section 3.2). The posterior says all that is
-needed:
+A candidate is compared with what is known of the incumbent's level at the time (levels.py). How much better it really
+is follows Bayes' rule: what edits are worth in published results tables, times Student's t likelihood of the measured
+difference (Gelman et al., Bayesian Data Analysis, 3rd edition, section 3.2). The posterior says all that is needed:
 
 - the chance of being better decides. Looking again after every run does not wear it out: the odds of an edit without
   effect ever pass a bound b with probability 1 / b at most (Robbins, Annals of Mathematical Statistics 41, 1970);
@@ -28,7 +27,8 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from mlx_autoresearch.noise import Noise, difference
+from mlx_autoresearch.levels import Known, Level, follow
+from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict
 
 BASELINE_RUNS = 2
@@ -52,9 +52,6 @@ PRACTICE_RUN_LIMIT = 3
 FRESH_SECONDS = 2 * 3600.0
 """A candidate is kept only if the incumbent was run within this time of its newest run, and the incumbent is run anew
 when its last run is older than this."""
-
-FIRST_FRESH_SECONDS = 1800.0
-"""The same at the start of a night, when the machine still warms up; it grows with the night's age."""
 
 EQUAL_LOSS = 0.001
 """A shorter program is kept as equal when what it is expected to lose is less than this, in bits per byte."""
@@ -80,6 +77,16 @@ class Effects:
 
     gains: np.ndarray
     weights: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The gain on average."""
+        return float(self.weights @ self.gains)
+
+    @property
+    def variance(self) -> float:
+        """The square of its standard deviation."""
+        return float(self.weights @ (self.gains - self.mean) ** 2)
 
     def likely(self) -> tuple[np.ndarray, np.ndarray]:
         """Gains and weights without what is NEGLIGIBLE."""
@@ -118,12 +125,12 @@ class Base:
 
     Attributes:
         numbers: the promising experiments whose changes it holds, the oldest first.
-        runs: its runs less their luck.
+        level: what is known of its level.
         belief: what it gains over the incumbent, for all that is known.
     """
 
     numbers: tuple[int, ...]
-    runs: Sequence[Measurement]
+    level: Level
     belief: Effects
 
     @cached_property
@@ -137,13 +144,15 @@ class Comparison:
     """What is known about a candidate's gain over the incumbent, in bits per byte.
 
     Attributes:
-        measured: the gain as measured, between neighbours in time.
+        measured: the gain as measured.
         error: standard error of `measured`.
         expected: mean of the posterior: what may be claimed.
         chance: posterior probability of being better.
         hope: mean of the gain where it is one and 0 where it is a loss.
         loss: mean of the loss where it is one and 0 where it is a gain.
+        deviation: standard deviation of the posterior.
         belief: the posterior.
+        program, edit: the levels of the incumbent and of the candidate, for all that is known now.
     """
 
     measured: float
@@ -152,32 +161,43 @@ class Comparison:
     chance: float
     hope: float
     loss: float
+    deviation: float
     belief: Effects
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of the posterior."""
-        return math.sqrt(float(self.belief.weights @ (self.belief.gains - self.expected) ** 2))
+    program: Level
+    edit: Level
 
 
 def compare(
-    candidate: Sequence[Measurement], incumbent: Sequence[Measurement], noise: Noise, before: Effects | None = None
+    candidate: Sequence[Measurement], incumbent: Known, noise: Noise, before: Effects | None = None
 ) -> Comparison:
-    """Compare runs of a candidate with runs of the incumbent; both need at least one.
+    """Compare runs of a candidate, one at least, with what is known of the incumbent.
 
     `before` is what is believed of its gain beforehand: None for what is believed of any edit.
     """
-    measured, width = difference(candidate, incumbent)
-    error = width * noise.deviation
+    pair = follow(incumbent, candidate, noise)
     known = before or effects()
-    deviations = (measured - known.gains) / error
-    logarithms = -0.5 * (noise.degrees + 1) * np.log1p(deviations**2 / noise.degrees)
+    squares = ((pair.measured - known.gains) / pair.error) ** 2
+    belief = _posterior(known, -0.5 * (noise.degrees + 1) * np.log1p(squares / noise.degrees))
+    weights = belief.weights
+    # Levels take the noise for known: with Student's tails an edit far off would unsettle what it was made from.
+    normal = _posterior(known, -0.5 * squares)
+    return Comparison(
+        measured=pair.measured,
+        error=pair.error,
+        expected=belief.mean,
+        chance=float(weights[known.gains > 0].sum()),
+        hope=float(weights @ np.maximum(known.gains, 0)),
+        loss=float(weights @ np.maximum(-known.gains, 0)),
+        deviation=math.sqrt(belief.variance),
+        belief=belief,
+        program=pair.program(normal.mean, normal.variance),
+        edit=pair.edit(normal.mean, normal.variance),
+    )
+
+
+def _posterior(known: Effects, logarithms: np.ndarray) -> Effects:
     weights = known.weights * np.exp(logarithms - logarithms.max())
-    weights /= weights.sum()
-    hope = float(weights @ np.maximum(known.gains, 0))
-    loss = float(weights @ np.maximum(-known.gains, 0))
-    chance = float(weights[known.gains > 0].sum())
-    return Comparison(measured, error, hope - loss, chance, hope, loss, Effects(known.gains, weights))
+    return Effects(known.gains, weights / weights.sum())
 
 
 @dataclass(frozen=True)
@@ -189,7 +209,7 @@ class RunAgain:
 
 def decide(
     candidate: Sequence[Measurement],
-    incumbent: Sequence[Measurement],
+    incumbent: Known,
     noise: Noise,
     incumbent_number: int,
     lines_saved: int = 0,
@@ -200,7 +220,7 @@ def decide(
 
     Args:
         candidate: its runs, at least one, in order of time.
-        incumbent: the incumbent's runs, at least one, less their luck (see `without_luck`).
+        incumbent: what is known of the incumbent, with all its runs.
         noise: the pooled noise.
         incumbent_number: experiment number of the incumbent, for the sentence.
         lines_saved: lines of code that the candidate is shorter than the incumbent; negative when it is longer.
@@ -208,10 +228,10 @@ def decide(
         base: what it was made from, where that is not the incumbent.
     """
     found, runs = compare(candidate, incumbent, noise, base and base.before), len(candidate)
-    over_base = found if base is None else compare(candidate, base.runs, noise)
+    over_base = found if base is None else compare(candidate, Known((), base.level), noise)
     promising = found.expected > 0 and over_base.expected > 0
     words = _Words(found, candidate, incumbent, noise, incumbent_number, base, promising)
-    fresh = is_fresh(candidate, incumbent)
+    fresh = is_fresh(candidate, incumbent.runs)
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     sure = found.chance >= KEEP_PROBABILITY
     if fresh and sure:
@@ -229,7 +249,7 @@ def decide(
         return words.verdict(INCONCLUSIVE, "Inconclusive, the gain is within the noise")
     if not fresh and (runs == run_limit or equal or sure):
         return RunAgain("incumbent")
-    return RunAgain(sharper(candidate, incumbent))
+    return RunAgain(sharper(candidate, incumbent, noise))
 
 
 def worth_a_run(noise: Noise) -> float:
@@ -244,36 +264,21 @@ def worth_a_run(noise: Noise) -> float:
 
 
 def is_fresh(candidate: Sequence[Measurement], incumbent: Sequence[Measurement]) -> bool:
-    """Whether the incumbent was run near the candidate's newest run; true where that one's time is unknown."""
-    newest = candidate[-1].when
-    times = [run.when for run in incumbent if run.when is not None]
-    return newest is None or any(abs(when - newest) <= FRESH_SECONDS for when in times)
+    """Whether the incumbent was run near the candidate's newest run."""
+    return any(abs(candidate[-1].when - run.when) <= FRESH_SECONDS for run in incumbent)
 
 
-def is_due(incumbent: Sequence[Measurement], now: float, night_began: float) -> bool:
+def is_due(incumbent: Sequence[Measurement], now: float) -> bool:
     """Whether the incumbent should be run again before the next candidate, at `now` (seconds since 1970)."""
-    newest = max((run.when for run in incumbent if run.when is not None), default=None)
-    if newest is None:
-        return True
-    return now - newest > min(FRESH_SECONDS, max(FIRST_FRESH_SECONDS, newest - night_began))
+    return not incumbent or now - incumbent[-1].when > FRESH_SECONDS
 
 
-def sharper(candidate: Sequence[Measurement], incumbent: Sequence[Measurement]) -> str:
+def sharper(candidate: Sequence[Measurement], incumbent: Known, noise: Noise) -> str:
     """Which of the two to run next: the one after which the difference has the smaller error."""
-    times = [run.when for run in (*candidate, *incumbent) if run.when is not None]
-    following = Measurement(0.0, max(times, default=None))
-    with_candidate = difference([*candidate, following], incumbent)[1]
-    with_incumbent = difference(candidate, [*incumbent, following])[1]
+    now = max(run.when for run in (*candidate, *incumbent.runs))
+    with_candidate = follow(incumbent, [*candidate, Measurement(0.0, now)], noise).error
+    with_incumbent = follow(incumbent.with_run(now), candidate, noise).error
     return "candidate" if with_candidate < with_incumbent else "incumbent"
-
-
-def without_luck(runs: Sequence[Measurement], decided: Verdict | None) -> list[Measurement]:
-    """Runs of an incumbent; those that got it kept were lucky, by what was measured beyond the expected gain."""
-    if decided is None or decided.runs is None or decided.expected_gain is None or decided.incumbent_bpb is None:
-        return list(runs)
-    luck = decided.incumbent_bpb - decided.val_bpb - decided.expected_gain
-    lucky = [Measurement(run.bpb + luck, run.when) for run in runs[: decided.runs]]
-    return [*lucky, *runs[decided.runs :]]
 
 
 @dataclass(frozen=True)
@@ -282,7 +287,7 @@ class _Words:
 
     found: Comparison
     candidate: Sequence[Measurement]
-    incumbent: Sequence[Measurement]
+    incumbent: Known
     noise: Noise
     incumbent_number: int
     base: Base | None
@@ -296,7 +301,7 @@ class _Words:
         sentence = (
             f"{words}: {mean:.4f} ± {interval:.4f}, {abs(found.measured):.4f} ± {found.error:.4f} "
             f"{'better' if found.measured > 0 else 'worse'} than experiment {self.incumbent_number} at about the same "
-            f"time{claim} ({runs} run{'s' if runs > 1 else ''} against {len(self.incumbent)}, noise "
+            f"time{claim} ({runs} run{'s' if runs > 1 else ''} against {len(self.incumbent.runs)}, noise "
             f"{self.noise.deviation:.4f}, chance of being better {found.chance:.1%})."
         )
         if self.base is not None:

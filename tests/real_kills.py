@@ -35,8 +35,8 @@ from tests.small_project import make_project
 TAG = "t"
 
 BUDGET_SECONDS = 25
-"""Never used up: the tiny file takes its steps in less than a second. So short that it is practice, or the loop would wait
-for the machine to be as usual, which it never is while processes are killed and started again."""
+"""Never used up: the tiny file takes its steps in less than a second. So short that it is practice, or the loop would
+wait for the machine to be as usual, which it never is while processes are killed and started again."""
 
 LIFE_SECONDS = 240.0
 """A loop that does not come to the stage that is waited for within this time hangs."""

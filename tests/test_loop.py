@@ -191,7 +191,7 @@ def test_a_run_that_was_stopped_early_is_a_discard(tmp_path: Path) -> None:
 
 def test_an_incumbent_that_is_due_runs_before_the_next_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     due = iter([False, True])
-    monkeypatch.setattr(loop_module.verdict, "is_due", lambda runs, now, began: next(due))
+    monkeypatch.setattr(loop_module.verdict, "is_due", lambda runs, now: next(due))
     loop = make_loop(tmp_path / "night", [rate(0.9), rate(0.8)])
     loop.run()
     assert [name for name, _ in loop.laboratory.runs] == ["0000", "0000", "0001", "0000", "0002"]

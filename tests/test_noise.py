@@ -19,7 +19,6 @@ from mlx_autoresearch.noise import (
     Spread,
     as_prior,
     covariance,
-    difference,
     earlier_noise,
     pooled_noise,
     spread,
@@ -53,29 +52,7 @@ def test_half_width_is_the_t_interval() -> None:
 def test_covariance_is_that_of_a_random_walk() -> None:
     hours = [Measurement(1.0, 3600.0 * hour) for hour in (5, 6, 8)]
     assert covariance(hours) == pytest.approx(np.eye(3) + DRIFT_PER_HOUR * np.array([[0, 0, 0], [0, 1, 1], [0, 1, 3]]))
-    old, new = covariance([Measurement(1.0), Measurement(1.0, 0.0)]).diagonal()
-    assert old == 1.0 and new == 1.0 + 24 * DRIFT_PER_HOUR  # unknown is long ago
     assert covariance([Measurement(1.0), Measurement(2.0)]) == pytest.approx(np.eye(2))
-
-
-def test_difference_at_one_time_is_that_of_the_means() -> None:
-    gain, width = difference(at_once(0.96, 0.98), at_once(1.0, 1.0, 1.0, 1.0))
-    assert gain == pytest.approx(0.03) and width == pytest.approx((1 / 2 + 1 / 4) ** 0.5)
-
-
-def test_difference_believes_neighbours_in_time() -> None:
-    """The machine lost 0.05 overnight: the incumbent's run of the evening hardly counts against that of the morning."""
-    evening, morning = 0.0, 9 * 3600.0
-    incumbent = [Measurement(1.0, evening), Measurement(1.05, morning)]
-    gain, width = difference([Measurement(1.03, morning + 300)], incumbent)
-    assert 0.005 < gain <= 0.02 and width < difference([Measurement(1.03, morning + 300)], incumbent[:1])[1]
-
-
-def test_steady_drift_cancels_in_a_b_b_a() -> None:
-    drift = [0.0, 0.01, 0.02, 0.03]
-    a = [Measurement(1.0 + drift[0], 0.0), Measurement(1.0 + drift[3], 900.0)]
-    b = [Measurement(1.0 + drift[1], 300.0), Measurement(1.0 + drift[2], 600.0)]
-    assert difference(a, b)[0] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_drift_does_not_pass_for_noise() -> None:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlx_autoresearch.levels import Known
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict, claimed
 from mlx_autoresearch.verdict import (
     EQUAL_LOSS,
-    FIRST_FRESH_SECONDS,
     FRESH_SECONDS,
     PRACTICE_RUN_LIMIT,
     RUN_LIMIT,
@@ -25,7 +25,6 @@ from mlx_autoresearch.verdict import (
     effects,
     is_due,
     together,
-    without_luck,
     worth_a_run,
 )
 
@@ -36,29 +35,33 @@ def at_once(*scores: float) -> list[Measurement]:
     return [Measurement(score, 0.0) for score in scores]
 
 
+def known(*scores: float) -> Known:
+    return Known(at_once(*scores))
+
+
 def test_prior_is_a_distribution_in_which_most_edits_are_no_better() -> None:
-    known = effects()
-    assert known.weights.sum() == pytest.approx(1) and 0.1 < known.weights[known.gains > 0].sum() < 0.25
+    believed = effects()
+    assert believed.weights.sum() == pytest.approx(1) and 0.1 < believed.weights[believed.gains > 0].sum() < 0.25
 
 
 def test_posterior_by_hand() -> None:
     """Where the measurement is exact the posterior sits on it; where it says nothing, on the prior."""
-    exact = compare(at_once(0.98), at_once(1.0), Noise(1e-4, 1000))
+    exact = compare(at_once(0.98), known(1.0), Noise(1e-4, 1000))
     assert exact.chance > 0.999 and exact.expected == pytest.approx(0.02, abs=0.001)
-    vague = compare(at_once(0.98), at_once(1.0), Noise(100.0, 1000))
-    known = effects()
-    assert vague.expected == pytest.approx(float(known.weights @ known.gains), rel=0.01)
+    vague = compare(at_once(0.98), known(1.0), Noise(100.0, 1000))
+    believed = effects()
+    assert vague.expected == pytest.approx(float(believed.weights @ believed.gains), rel=0.01)
     assert vague.chance == pytest.approx(0.16, abs=0.01)
     assert vague.hope - vague.loss == pytest.approx(vague.expected)
 
 
 def test_what_may_be_claimed_is_less_than_what_was_measured() -> None:
-    found = compare(at_once(0.97), at_once(1.0, 1.0, 1.0), KNOWN)
+    found = compare(at_once(0.97), known(1.0, 1.0, 1.0), KNOWN)
     assert 0 < found.expected < found.measured == pytest.approx(0.03)
 
 
 def test_loser_is_discarded_after_one_run() -> None:
-    verdict = decide(at_once(1.01), at_once(1.0, 1.0), KNOWN, 3)
+    verdict = decide(at_once(1.01), known(1.0, 1.0), KNOWN, 3)
     assert isinstance(verdict, Verdict) and verdict.status == DISCARD and verdict.incumbent == 3
     assert (
         "0.0100" in verdict.sentence
@@ -68,7 +71,7 @@ def test_loser_is_discarded_after_one_run() -> None:
 
 
 def test_far_beyond_the_noise_is_kept_at_once() -> None:
-    verdict = decide(at_once(0.9), at_once(1.0, 1.0), KNOWN, 0)
+    verdict = decide(at_once(0.9), known(1.0, 1.0), KNOWN, 0)
     assert isinstance(verdict, Verdict) and verdict.status == KEEP and verdict.runs == 1
     assert "Kept at once" in verdict.sentence and "may be claimed" in verdict.sentence
 
@@ -76,16 +79,16 @@ def test_far_beyond_the_noise_is_kept_at_once() -> None:
 @pytest.mark.parametrize("gain", [0.3, 1.78, 6.0])
 @pytest.mark.parametrize("degrees", [6, 30])
 def test_an_enormous_gain_is_believed_at_once_too(gain: float, degrees: float) -> None:
-    verdict = decide(at_once(7.0 - gain), at_once(7.0, 7.0), Noise(0.01, degrees), 0)
+    verdict = decide(at_once(7.0 - gain), known(7.0, 7.0), Noise(0.01, degrees), 0)
     assert verdict.status == KEEP and verdict.probability_better > 0.99
     assert verdict.expected_gain == pytest.approx(gain, rel=0.05)
 
 
 def test_promising_is_run_again_with_the_incumbent_until_it_is_sure_or_hopeless() -> None:
-    incumbent = at_once(1.0, 1.0)
+    incumbent = known(1.0, 1.0)
     assert decide(at_once(0.978), incumbent, KNOWN, 0) == RunAgain("candidate")
     assert decide(at_once(0.978, 0.978, 0.985), incumbent, KNOWN, 0) == RunAgain("incumbent")
-    assert decide(at_once(0.965, 0.965), at_once(1.0, 1.0, 1.0), KNOWN, 0).status == KEEP
+    assert decide(at_once(0.965, 0.965), known(1.0, 1.0, 1.0), KNOWN, 0).status == KEEP
     assert decide(at_once(0.978, 1.01), incumbent, KNOWN, 0).status == INCONCLUSIVE
     assert decide(at_once(*[0.983] * RUN_LIMIT), incumbent, Noise(0.03, 30), 0).status == INCONCLUSIVE
 
@@ -93,7 +96,7 @@ def test_promising_is_run_again_with_the_incumbent_until_it_is_sure_or_hopeless(
 def test_practice_ends_in_a_verdict_after_few_runs() -> None:
     noise, verdict, runs = Noise(0.05, 30), None, [0.95]
     while not isinstance(verdict, Verdict):
-        verdict = decide(at_once(*runs), at_once(*[1.0] * len(runs)), noise, 0, run_limit=PRACTICE_RUN_LIMIT)
+        verdict = decide(at_once(*runs), known(*[1.0] * len(runs)), noise, 0, run_limit=PRACTICE_RUN_LIMIT)
         runs.append(0.99)
     assert verdict.runs <= PRACTICE_RUN_LIMIT
 
@@ -101,12 +104,12 @@ def test_practice_ends_in_a_verdict_after_few_runs() -> None:
 def test_a_stale_incumbent_keeps_nothing_before_it_is_run_again() -> None:
     late = 3 * FRESH_SECONDS
     candidate = [Measurement(0.9, late)]
-    assert decide(candidate, at_once(1.0, 1.0), KNOWN, 0) == RunAgain("incumbent")
-    fresh = [*at_once(1.0, 1.0), Measurement(1.0, late + 310)]
+    assert decide(candidate, known(1.0, 1.0), KNOWN, 0) == RunAgain("incumbent")
+    fresh = Known([*at_once(1.0, 1.0), Measurement(1.0, late + 310)])
     assert decide(candidate, fresh, KNOWN, 0).status == KEEP
-    unknown = [Measurement(1.0), Measurement(1.0)]
+    unknown = known(1.0, 1.0)  # as old records, which tell no times
     assert decide(candidate, unknown, KNOWN, 0) == RunAgain("incumbent")
-    assert decide([Measurement(0.9)], unknown, KNOWN, 0).status == KEEP  # old records: nothing says that it is stale
+    assert decide(at_once(0.9), unknown, KNOWN, 0).status == KEEP
 
 
 def test_an_incumbent_that_can_no_longer_be_run_ends_in_a_verdict() -> None:
@@ -114,22 +117,19 @@ def test_an_incumbent_that_can_no_longer_be_run_ends_in_a_verdict() -> None:
     candidate: list[Measurement] = []
     for number in range(3 * RUN_LIMIT):
         candidate.append(Measurement(0.9, late + number))
-        if not isinstance(decide(candidate, at_once(1.0), KNOWN, 0), RunAgain):
+        if not isinstance(decide(candidate, known(1.0), KNOWN, 0), RunAgain):
             break
     assert len(candidate) == RUN_LIMIT + 1
 
 
-def test_the_incumbent_is_due_often_at_first_and_later_seldom() -> None:
-    assert is_due([Measurement(1.0)], 0.0, 0.0)
-    assert not is_due(at_once(1.0), FIRST_FRESH_SECONDS - 1, 0.0) and is_due(at_once(1.0), FIRST_FRESH_SECONDS + 1, 0.0)
-    later = [Measurement(1.0, 3600.0)]
-    assert not is_due(later, 7000.0, 0.0) and is_due(later, 7300.0, 0.0)
-    assert is_due([Measurement(1.0, 1e6)], 1e6 + FRESH_SECONDS + 1, 0.0)
+def test_the_incumbent_is_due_when_its_last_run_is_old() -> None:
+    assert is_due([], 0.0)
+    assert not is_due(at_once(1.0), FRESH_SECONDS - 1) and is_due(at_once(1.0), FRESH_SECONDS + 1)
 
 
 def test_shorter_is_kept_as_equal_when_it_surely_loses_little() -> None:
     quiet = Noise(0.002, 30)
-    candidate, incumbent = at_once(1.0, 0.9995), at_once(1.0, 1.0, 1.0)
+    candidate, incumbent = at_once(1.0, 0.9995), known(1.0, 1.0, 1.0)
     assert decide(candidate, incumbent, quiet, 0).status == INCONCLUSIVE
     verdict = decide(candidate, incumbent, quiet, 0, lines_saved=4)
     assert verdict.status == KEEP and "4 lines of code less" in verdict.sentence
@@ -139,19 +139,9 @@ def test_shorter_is_kept_as_equal_when_it_surely_loses_little() -> None:
     assert not isinstance(decide(at_once(1.0), incumbent, Noise(0.03, 30), 0, lines_saved=4), RunAgain)  # can't be told
 
 
-def test_luck_is_taken_off_the_runs_that_won_and_off_nothing_else() -> None:
-    kept = decide(at_once(0.95), at_once(1.0, 1.0), KNOWN, 0)
-    luck = 0.05 - kept.expected_gain
-    runs = without_luck(at_once(0.95, 0.98), kept)
-    assert luck > 0 and [run.bpb for run in runs] == pytest.approx([0.95 + luck, 0.98])
-    assert without_luck(at_once(1.0), None) == at_once(1.0)
-    baseline = baseline_verdict([1.0, 1.0], KNOWN)
-    assert without_luck(at_once(1.0), baseline) == at_once(1.0)
-
-
 def test_the_claim_is_the_sum_of_what_keeps_claim_and_unknown_where_one_does_not_tell() -> None:
-    kept = decide(at_once(0.95), at_once(1.0, 1.0), KNOWN, 0)
-    baseline, lost = baseline_verdict([1.0, 1.0], KNOWN), decide(at_once(1.01), at_once(1.0, 1.0), KNOWN, 0)
+    kept = decide(at_once(0.95), known(1.0, 1.0), KNOWN, 0)
+    baseline, lost = baseline_verdict([1.0, 1.0], KNOWN), decide(at_once(1.01), known(1.0, 1.0), KNOWN, 0)
     claim = claimed([baseline, kept, lost, kept])
     assert claim.gain == pytest.approx(2 * kept.expected_gain)
     assert claim.half_width == pytest.approx(1.96 * 2**0.5 * kept.gain_error)
@@ -160,18 +150,18 @@ def test_the_claim_is_the_sum_of_what_keeps_claim_and_unknown_where_one_does_not
 
 
 def test_gains_of_two_changes_add_up() -> None:
-    known = effects()
-    mean = float(known.weights @ known.gains)
-    sure = compare(at_once(0.98), at_once(1.0), Noise(1e-4, 1000)).belief
-    added = together(sure, known)
+    believed = effects()
+    mean = float(believed.weights @ believed.gains)
+    sure = compare(at_once(0.98), known(1.0), Noise(1e-4, 1000)).belief
+    added = together(sure, believed)
     assert added.weights.sum() == pytest.approx(1)
     assert float(added.weights @ added.gains) == pytest.approx(0.02 + mean, abs=0.001)
-    nothing = Effects(known.gains, (known.gains == 0).astype(float))
-    assert together(nothing, nothing).weights[known.gains == 0] == pytest.approx(1)
+    nothing = Effects(believed.gains, (believed.gains == 0).astype(float))
+    assert together(nothing, nothing).weights[believed.gains == 0] == pytest.approx(1)
 
 
 def test_promising_is_not_kept_but_built_on() -> None:
-    incumbent, noise = at_once(1.0, 1.0), Noise(0.002, 30)
+    incumbent, noise = known(1.0, 1.0), Noise(0.002, 30)
     verdict = decide(at_once(0.9975), incumbent, noise, 0)
     assert verdict.status == INCONCLUSIVE and verdict.promising and verdict.expected_gain > 0
     assert "Promising, +0.00" in verdict.sentence and "the next edits build on it" in verdict.sentence
@@ -185,10 +175,10 @@ def test_another_run_must_promise_more_where_new_ideas_show_more() -> None:
 
 
 def test_what_builds_on_a_promising_one_is_judged_with_what_is_known_of_it() -> None:
-    incumbent, noise = at_once(1.0, 1.0), Noise(0.002, 30)
+    incumbent, noise = known(1.0, 1.0), Noise(0.002, 30)
     found = compare(at_once(0.9975), incumbent, noise)
-    base = Base((4,), at_once(0.9975 + found.measured - found.expected), found.belief)
-    alone, built = (decide(at_once(0.994), incumbent, noise, 0, base=known) for known in (None, base))
+    base = Base((4,), found.edit, found.belief)
+    alone, built = (decide(at_once(0.994), incumbent, noise, 0, base=each) for each in (None, base))
     assert alone == RunAgain("candidate") and built.status == KEEP
     assert "holds what was promising in experiment 4" in built.sentence
     worse = decide(at_once(0.9995), incumbent, noise, 0, base=base)
@@ -200,7 +190,7 @@ def follow_the_rule(true_gain: float, draw: random.Random, deviation: float) -> 
     incumbent = at_once(*(draw.gauss(1.0, deviation) for _ in range(2)))
     candidate = at_once(draw.gauss(1.0 - true_gain, deviation))
     noise = Noise(deviation, 60)
-    while isinstance(decision := decide(candidate, incumbent, noise, 0), RunAgain):
+    while isinstance(decision := decide(candidate, Known(incumbent), noise, 0), RunAgain):
         group, level = (candidate, 1.0 - true_gain) if decision.which == "candidate" else (incumbent, 1.0)
         group += at_once(draw.gauss(level, deviation))
     return decision
@@ -215,8 +205,8 @@ def test_chance_rarely_makes_a_keep_and_real_gains_are_found() -> None:
 
 
 def test_claims_are_true_on_average_where_edits_are_as_believed() -> None:
-    draw, known = random.Random(2), effects()
-    gains = draw.choices(known.gains.tolist(), known.weights.tolist(), k=2500)
+    draw, believed = random.Random(2), effects()
+    gains = draw.choices(believed.gains.tolist(), believed.weights.tolist(), k=2500)
     decided = [(gain, follow_the_rule(gain, draw, 0.005)) for gain in gains]
     errors = [verdict.expected_gain - gain for gain, verdict in decided if verdict.status == KEEP]
     assert len(errors) > 50 and abs(np.mean(errors)) < 3 * np.std(errors) / len(errors) ** 0.5
