@@ -85,7 +85,8 @@ def before(experiment: Experiment, night: Night, noise: Noise) -> tuple[Known, B
     tried = [each for each in night.experiments if each.number < experiment.number and _taught(each, programs)]
     for each, later in pairwise([*tried, experiment]):
         runs, decided = each.measurements, each.verdict
-        while_tried = [run for run in programs[decided.incumbent].measurements if run.when < _began(later)]
+        all_runs = programs[decided.incumbent].measurements
+        while_tried = [run for run in all_runs if run.when <= _began(later)] or all_runs  # records may tell no times
         incumbent = beliefs.incumbent(decided.incumbent, while_tried, _began(each), noise)
         beliefs.learn(each.number, runs, decided, each.proposal.parent, incumbent, noise)
     incumbent = night.incumbent()

@@ -20,10 +20,10 @@ NOISE = Noise(0.002, 30)
 
 
 class Recorded:
-    """A night in a folder, whose runs begin five minutes after each other."""
+    """A night in a folder, whose runs begin `step` seconds after each other."""
 
-    def __init__(self, root: Path) -> None:
-        self.night, self.clock = Night.open(root, IDENTITY), 1e9
+    def __init__(self, root: Path, step: float = 310.0) -> None:
+        self.night, self.clock, self.step = Night.open(root, IDENTITY), 1e9, step
         baseline = self.add(None, 1.0, 1.0)
         baseline.record_verdict(baseline_verdict(baseline.scores, NOISE))
 
@@ -35,7 +35,7 @@ class Recorded:
         return experiment
 
     def run(self, experiment: Experiment, score: float) -> None:
-        self.clock += 310.0
+        self.clock += self.step
         result = RunResult(len(experiment.runs) + 1, val_bpb=score, started=self.clock)
         experiment.record_result(experiment.new_run_folder(), result)
 
@@ -107,6 +107,15 @@ def test_a_night_that_is_read_again_knows_the_same(tmp_path: Path) -> None:
     last = recorded.add(2, 0.995)
     again = Night.read(recorded.night.root)
     assert str(beliefs.before(again.experiments[-1], again, NOISE)) == str(beliefs.before(last, recorded.night, NOISE))
+
+
+@pytest.mark.parametrize("step", [0.0, -400.0])
+def test_times_that_stand_still_or_run_backwards_do_no_harm(tmp_path: Path, step: float) -> None:
+    recorded = Recorded(tmp_path / "n", step)
+    for score in (1.003, 1.01, 1.004):
+        recorded.settle(recorded.add(0, score))
+    known, base = beliefs.before(recorded.add(0, 1.0), recorded.night, NOISE)
+    assert base is None and len(known.runs) == 2
 
 
 def test_an_edit_whose_incumbent_is_damaged_is_left_out(tmp_path: Path) -> None:
