@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from mlx_autoresearch.history import Experiment, Night
-from mlx_autoresearch.levels import Known
+from mlx_autoresearch.levels import Known, Level
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import KEEP, Measurement, Verdict
-from mlx_autoresearch.verdict import Base, compare
+from mlx_autoresearch.verdict import Base, Effects, compare
 
 
 @dataclass
@@ -65,12 +65,30 @@ class Beliefs:
         if base is not None or parent == decided.incumbent:
             self._known[decided.incumbent] = Known(incumbent.runs, over_incumbent.program, len(incumbent.runs))
         if base is not None:
-            self._bases[parent] = Base(base.numbers, over_parent.program, base.belief)
+            belief = base.belief
+            if incumbent.level is not None:
+                belief = _revised(belief, base.level, over_parent.program, incumbent.level, noise)
+            self._bases[parent] = Base(base.numbers, over_parent.program, belief)
         if decided.status == KEEP:
             self._known[number] = Known(runs, over_parent.edit, len(runs))
         elif decided.promising:
             numbers = (*(base.numbers if base else ()), number)
             self._bases[number] = Base(numbers, over_parent.edit, over_incumbent.belief)
+
+
+def _revised(belief: Effects, before: Level, after: Level, incumbent: Level, noise: Noise) -> Effects:
+    """What is believed of a promising edit's gain once its level is known better: it may have been luck.
+
+    Args:
+        belief: of the gain over the incumbent, until now.
+        before, after: its level, until now and now.
+        incumbent: the incumbent's level.
+        noise: of a run.
+    """
+    mean, variance = after.learned_since(before.at(after.when, noise))
+    known = incumbent.at(after.when, noise)
+    squares = (known.mean - belief.gains - mean) ** 2 / (variance + known.variance)
+    return belief.given(-0.5 * squares)
 
 
 def before(experiment: Experiment, night: Night, noise: Noise) -> tuple[Known, Base | None]:

@@ -20,6 +20,9 @@ from dataclasses import dataclass, replace
 from mlx_autoresearch.noise import DRIFT_PER_HOUR, Noise
 from mlx_autoresearch.records import Measurement
 
+MOST_OF_THE_VARIANCE = 0.99
+"""See `Level.learned_since`."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -31,9 +34,24 @@ class Level:
 
     def seen(self, run: Measurement, noise: Noise) -> Level:
         """The same after another run of the program."""
-        variance = self.variance + drift(self.when, run.when, noise)
+        variance = self.at(run.when, noise).variance
         share = variance / (variance + noise.deviation**2)
         return Level(self.mean + share * (run.bpb - self.mean), (1 - share) * variance, run.when)
+
+    def at(self, when: float, noise: Noise) -> Level:
+        """The same at another time."""
+        return Level(self.mean, self.variance + drift(self.when, when, noise), when)
+
+    def learned_since(self, before: Level) -> tuple[float, float]:
+        """Mean and variance of a single observation that would have made this level out of `before`.
+
+        Where a mixture left the level no surer than it was, the observation is one that hardly makes it surer and moves
+        it as far.
+        """
+        surer = self.variance < MOST_OF_THE_VARIANCE * before.variance
+        after = self.variance if surer else MOST_OF_THE_VARIANCE * before.variance
+        variance = 1 / (1 / after - 1 / before.variance)
+        return before.mean + (self.mean - before.mean) * (before.variance + variance) / before.variance, variance
 
 
 @dataclass(frozen=True)

@@ -139,3 +139,16 @@ def test_an_edit_of_the_incumbent_moves_its_level_as_the_comparison_says() -> No
     found = compare(candidate, incumbent, NOISE)
     learned.learn(1, candidate, decide(candidate, incumbent, NOISE, 0, run_limit=1), 0, incumbent, NOISE)
     assert learned.incumbent(0, runs, 600.0, NOISE).level == found.program
+
+
+def test_a_promising_edit_whose_children_score_no_better_is_believed_less(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path / "n")
+    promising = recorded.add(0, 0.9972)
+    assert recorded.settle(promising).promising
+    gains = []
+    for score in (1.0, 1.0005, 0.9998, 1.001, 1.0002):
+        edit = recorded.add(1, score)
+        gains.append(beliefs.before(edit, recorded.night, NOISE)[1].belief.mean)
+        recorded.settle(edit)
+    assert gains[0] > 0 and gains[-1] < 0.5 * gains[0]
+    assert gains == sorted(gains, reverse=True)

@@ -81,3 +81,12 @@ def test_levels_are_as_sure_as_they_say_through_many_edits() -> None:
             truth, level = truth - gain * better, Known((), found.edit if better else found.program)
             errors.append((level.level.mean - truth) / level.level.variance**0.5)
     assert abs(np.mean(errors)) < 0.15 and np.std(errors) == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_a_level_learned_is_an_observation_that_would_have_taught_it() -> None:
+    before, run = Level(1.0, 0.02**2, 0.0), Measurement(1.01, 0.0)
+    mean, variance = before.seen(run, NOISE).learned_since(before)
+    assert (mean, variance) == pytest.approx((1.01, 0.01**2))
+    mean, variance = Level(1.005, 0.03**2, 0.0).learned_since(before)  # a mixture may leave it less sure
+    share = before.variance / (before.variance + variance)
+    assert before.mean + share * (mean - before.mean) == pytest.approx(1.005) and share == pytest.approx(0.01)
