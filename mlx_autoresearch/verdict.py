@@ -36,7 +36,7 @@ BASELINE_RUNS = 2
 
 KEEP_PROBABILITY = 0.87
 """Chance of being better that is enough for a keep. Most keeps are far surer: fewer than 5 in 100 are false in
-simulated nights. With 0.8 it is 5 to 7 in 100, and a thirtieth more is found on noisy machines."""
+simulated nights. With 0.8 it is 5 to 7 in 100, and a thirtieth more is found on noisy machines (250 nights)."""
 
 RIVALS = 2.0
 """New ideas that a candidate must outdo in hope for another run: it takes about two runs, one of each side, to decide.

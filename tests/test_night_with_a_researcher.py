@@ -111,6 +111,8 @@ def test_a_night_with_a_scripted_researcher(tmp_path: Path, dataset: Dataset) ->
     project = make_project(tmp_path / "clone", dataset)
     training_file = project / "train_mlx.py"
     source = write_knobs(training_file.read_text(), SLOW, 0)
+    # As many steps on a busy machine as on an idle one: how many fit into three seconds would decide the scores.
+    source = source.replace("while clock.running():", "while clock.running() and step < 15:")
     training_file.write_text(source)
     researcher = a_night_of_a_researcher(source)
     with FakeLLM(researcher) as fake:
