@@ -235,7 +235,8 @@ def decide(
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     sure = found.chance >= KEEP_PROBABILITY
     if fresh and sure:
-        return words.verdict(KEEP, "Kept at once, far beyond the noise" if runs == 1 else "Kept, better again")
+        at_once = "Kept at once, far beyond the noise" if base is None else "Kept with what it builds on"
+        return words.verdict(KEEP, at_once if runs == 1 else "Kept, better again")
     if fresh and equal:
         return words.verdict(KEEP, f"Kept for {lines_saved} lines of code less, equal within the noise")
     shorter_in_reach = lines_saved > 0 and found.loss <= EQUAL_IN_REACH

@@ -180,6 +180,7 @@ def test_what_builds_on_a_promising_one_is_judged_with_what_is_known_of_it() -> 
     base = Base((4,), found.edit, found.belief)
     alone, built = (decide(at_once(0.994), incumbent, noise, 0, base=each) for each in (None, base))
     assert alone == RunAgain("candidate") and built.status == KEEP
+    assert built.sentence.startswith("Kept with what it builds on: ")
     assert "holds what was promising in experiment 4" in built.sentence
     worse = decide(at_once(0.9995), incumbent, noise, 0, base=base)
     assert worse.status == DISCARD and not worse.promising  # worse than what it was made from
