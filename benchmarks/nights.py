@@ -188,7 +188,7 @@ def ours(night: Night, edit: Edit) -> bool:
     if is_due(incumbent.runs, night.clock):
         night.run(incumbent)
     night.run(edit)
-    base = None if parent == incumbent.number else beliefs.base(parent)
+    base = beliefs.base(parent, incumbent.number)
     while True:
         known = beliefs.incumbent(incumbent.number, incumbent.runs, edit.runs[0].when, night.noise)
         answer = decide(edit.runs, known, night.noise, incumbent.number, edit.lines_saved, base=base)

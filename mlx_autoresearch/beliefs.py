@@ -36,9 +36,9 @@ class Beliefs:
         before = self._known.get(number, Known(()))
         return Known(runs, before.level, before.counted).until(until, noise)
 
-    def base(self, number: int | None) -> Base | None:
-        """What a candidate was made from, where that is a promising edit; None for an incumbent."""
-        return self._bases.get(number)
+    def base(self, parent: int | None, incumbent: int) -> Base | None:
+        """What a candidate was made from, where that is a promising edit; None for the incumbent and what is older."""
+        return None if parent is None or parent <= incumbent else self._bases.get(parent)
 
     def learn(
         self,
@@ -59,7 +59,7 @@ class Beliefs:
             incumbent: as `incumbent` gave it, with the runs that it had while the edit was tried.
             noise: of a run.
         """
-        base = self.base(parent)
+        base = self.base(parent, decided.incumbent)
         over_incumbent = compare(runs, incumbent, noise, base and base.before)
         over_parent = over_incumbent if base is None else compare(runs, Known((), base.level), noise)
         if base is not None or parent == decided.incumbent:
@@ -109,8 +109,7 @@ def before(experiment: Experiment, night: Night, noise: Noise) -> tuple[Known, B
         beliefs.learn(each.number, runs, decided, each.proposal.parent, incumbent, noise)
     incumbent = night.incumbent()
     known = beliefs.incumbent(incumbent.number, incumbent.measurements, _began(experiment), noise)
-    parent = experiment.proposal.parent
-    return known, beliefs.base(parent) if parent is not None and parent > incumbent.number else None
+    return known, beliefs.base(experiment.proposal.parent, incumbent.number)
 
 
 def _taught(experiment: Experiment, programs: Mapping[int, Experiment]) -> bool:
