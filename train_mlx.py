@@ -131,6 +131,7 @@ class Attention(nn.Module):
     """Grouped-query attention with RoPE, normalised queries and keys, and an optional value embedding."""
 
     GATE_CHANNELS = 32  # the gate of the value embedding reads this much of the residual stream
+    cache = None  # stands in for `attention` while the finished model writes; never there in training and scoring
 
     def __init__(self, window: int, has_value_embedding: bool):
         super().__init__()
@@ -155,8 +156,9 @@ class Attention(nn.Module):
             gate = 2 * mx.sigmoid(self.value_gate(x[..., : self.GATE_CHANNELS]))  # 1 at the start
             extra = self.value_embedding(tokens).reshape(rows, length, KV_HEADS, HEAD_DIM) * gate[..., None]
             v = v + extra.transpose(0, 2, 1, 3)
-        rope = partial(mx.fast.rope, dims=HEAD_DIM, traditional=False, base=ROPE_BASE, scale=1.0, offset=0)
-        y = attention(norm(rope(q)), norm(rope(k)), v, self._window)
+        offset, attend = (0, attention) if self.cache is None else (self.cache.offset, self.cache.attention)
+        rope = partial(mx.fast.rope, dims=HEAD_DIM, traditional=False, base=ROPE_BASE, scale=1.0, offset=offset)
+        y = attend(norm(rope(q)), norm(rope(k)), v, self._window)
         return self.output(y.transpose(0, 2, 1, 3).reshape(rows, length, -1))
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 import numpy as np
 
-from mlx_autoresearch.exported_model import GraphReader
-from mlx_autoresearch.handin import ROW_LENGTHS, SCORE_ROWS
-from mlx_autoresearch.scorer import Graph, import_graph
+from mlx_autoresearch.exported_model import CachedReader, GraphReader
+from mlx_autoresearch.handin import PIECE_LENGTHS, ROW_LENGTHS, SCORE_ROWS
+from mlx_autoresearch.scorer import Graph, check_graph, import_function
 from mlx_autoresearch.settings import CONTEXT
 from mlx_autoresearch.tokens.tokenizer import SEPARATOR_ID
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LOST_NATS = 1e-3
-"""What the prediction of a single row may cost beside that of the scored shape, in nats a token (Kullback-Leibler
-divergence, its mean over a row). bfloat16 alone makes less than that."""
+"""What the prediction of a single row, or with a cache, may cost beside that of the scored shape, in nats a token
+(Kullback-Leibler divergence, its mean over a row). bfloat16 alone makes less than that."""
+
+WRITTEN_TOKENS = 32
+"""Tokens on which a cache is compared token by token."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +50,54 @@ def open_reader(path: Path) -> tuple[GraphReader, int]:
     Raises:
         RefusedError: the file holds no model that could be scored.
     """
-    graph, vocab_size = import_graph(path)
-    return GraphReader(graph, SCORE_ROWS, CONTEXT, usable_lengths(graph, vocab_size)), vocab_size
-
-
-def usable_lengths(graph: Graph, vocab_size: int) -> tuple[int, ...]:
-    """The lengths of single rows on which a graph says what it says in the shape that was scored."""
+    imported = import_function(path)
+    graph, vocab_size = check_graph(imported)
     rows = np.random.default_rng(0).integers(vocab_size, size=(SCORE_ROWS, CONTEXT), dtype=np.int32)
     scored = _log_probabilities(graph(mx.array(rows))[0])
+    if _cache_agrees(CachedReader(imported, CONTEXT, PIECE_LENGTHS), rows[0].tolist(), scored):
+        return GraphReader(graph, SCORE_ROWS, CONTEXT, (), CachedReader(imported, CONTEXT, PIECE_LENGTHS)), vocab_size
+    return GraphReader(graph, SCORE_ROWS, CONTEXT, usable_lengths(graph, rows[:1], scored)), vocab_size
+
+
+def _cache_agrees(reader: CachedReader, row: Sequence[int], scored: mx.array) -> bool:
+    """Whether a graph has a cache, and says with it what it says in the shape that was scored.
+
+    Half a row is read like a prompt, and what follows token by token, like what is written: each half must agree.
+    """
+    half = len(row) // 2
+    try:
+        prompt = reader.read(row[:half], 0)
+        written = mx.concatenate([reader.read(row[: count + 1], count) for count in range(half, half + WRITTEN_TOKENS)])
+    except (ValueError, RuntimeError, IndexError, TypeError):  # no cache, or one that can't be run
+        return False
+    if prompt.shape[1:] != scored.shape[1:]:
+        return False
+    return _agree(scored[:half], prompt) and _agree(scored[half : half + WRITTEN_TOKENS], written)
+
+
+def usable_lengths(graph: Graph, row: np.ndarray, scored: mx.array) -> tuple[int, ...]:
+    """The lengths of single rows on which a graph says what it says in the shape that was scored.
+
+    Args:
+        graph: the model.
+        row: int32 (1, CONTEXT).
+        scored: log-probabilities (CONTEXT, V) of that row.
+    """
     usable = []
     for length in ROW_LENGTHS:
         try:
-            alone = graph(mx.array(rows[:1, :length]))
+            alone = graph(mx.array(row[:, :length]))
             mx.eval(alone)
         except (ValueError, RuntimeError):  # a graph that was exported for one shape only, or can't run this one
             continue
-        if alone.shape == (1, length, vocab_size):
-            known, said = scored[:length], _log_probabilities(alone[0])
-            lost = (mx.exp(known) * (known - said)).sum(axis=-1).mean().item()
-            usable += [length] if abs(lost) <= LOST_NATS else []  # NaN is no agreement
+        if alone.shape == (1, length, scored.shape[1]) and _agree(scored[:length], alone[0]):
+            usable.append(length)
     return tuple(usable) if CONTEXT in usable else ()
+
+
+def _agree(scored: mx.array, logits: mx.array) -> bool:
+    lost = (mx.exp(scored) * (scored - _log_probabilities(logits))).sum(axis=-1).mean().item()
+    return abs(lost) <= LOST_NATS  # NaN is no agreement
 
 
 def _log_probabilities(logits: mx.array) -> mx.array:

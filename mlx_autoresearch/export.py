@@ -27,6 +27,7 @@ from mlx_autoresearch.settings import GRAPH_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from mlx_autoresearch.chosen_model import ChosenModel
+    from mlx_autoresearch.exported_model import GraphReader
 
 PROVENANCE_FILE, CARD_FILE = "provenance.json", "README.md"
 
@@ -65,7 +66,7 @@ def export_model(chosen: ChosenModel, to: Path) -> Path:
     except RefusedError as error:
         raise AutoresearchError(f"{chosen.graph} can't be used: {error}. Take another --model.") from None
     with _written_whole(to) as folder:
-        _write_model(chosen, folder, list(reader.lengths), vocab_size)
+        _write_model(chosen, folder, reader, vocab_size)
         _write_tokenizer(chosen.tokenizer, folder)
         _write_story(chosen, folder, to.name)
     return to
@@ -104,7 +105,7 @@ def _written_whole(to: Path) -> Iterator[Path]:
         raise
 
 
-def _write_model(chosen: ChosenModel, folder: Path, lengths: list[int], vocab_size: int) -> None:
+def _write_model(chosen: ChosenModel, folder: Path, reader: GraphReader, vocab_size: int) -> None:
     from mlx_autoresearch import exported_model
     from mlx_autoresearch.handin import SCORE_ROWS
     from mlx_autoresearch.settings import CONTEXT
@@ -118,7 +119,8 @@ def _write_model(chosen: ChosenModel, folder: Path, lengths: list[int], vocab_si
         "vocab_size": vocab_size,
         "rows": SCORE_ROWS,
         "context": CONTEXT,
-        "lengths": lengths,
+        "lengths": list(reader.lengths),
+        "cached_lengths": [] if reader.cached is None else list(reader.cached.lengths),
         "bos_token_id": SEPARATOR_ID,
         "eos_token_id": SEPARATOR_ID,
     }
@@ -214,10 +216,11 @@ def main() -> None:
     except OSError as error:
         raise file_trouble(error, f"The folder {arguments.to} can't be written, and nothing of it is left") from None
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if not config["lengths"]:
+    if not config["cached_lengths"]:
+        takes = "whole rows" if config["lengths"] else "whole batches of rows"
         print(
-            "Note: this graph takes whole batches only, so it writes slowly: it was handed in before single rows were "
-            "exported as well, or its architecture is bound to one shape."
+            f"Note: this graph takes {takes} only, so it writes slowly: its architecture has no key-value cache, or "
+            "one that says something else than the model that was scored."
         )
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"Written: {folder} ({size / 1e6:.1f} MB). Its card is README.md.")

@@ -3,9 +3,9 @@
 `python -m mlx_autoresearch.export` puts a copy of this file into the folder that it makes, as the `model_file` of
 config.json. So it needs mlx alone, and the text that `mlx_autoresearch.sample` writes comes from the same lines.
 
-Notable: a graph takes rows of fixed lengths. A row is filled up on the right, which a causal model can't see. It keeps
-no keys and values, so every token costs a whole row: the shortest that holds the text. Text beyond the longest row is
-read through a window that moves on a quarter of a row at a time.
+Notable: a graph takes rows of fixed lengths. A row is filled up on the right, which a causal model can't see. Where the
+graph has a key-value cache, a token costs a token. Where it has none, it costs a whole row: the shortest that holds the
+text. Text beyond the longest row is read through a window that moves on a quarter of a row at a time.
 """
 
 # No `from __future__ import annotations`: mlx-lm runs this file without naming it in sys.modules, where dataclasses
@@ -20,6 +20,73 @@ import mlx.nn as nn
 GRAPH_NAME = "graph.mlxfn"
 """The graph in an mlx-lm folder. Not called model, so that nobody takes it for weights."""
 
+REMEMBERED_TEXTS = 8
+"""Texts whose caches are kept, so that several can be written in turn."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a text was read.
+
+    Attributes:
+        tokens: what was read.
+        arrays: the cache after it.
+    """
+
+    tokens: list[int]
+    arrays: list[mx.array]
+
+
+@dataclass
+class CachedReader:
+    """Reads texts of at most `context` tokens on from where it was before, by a graph's key-value cache.
+
+    Attributes:
+        graph: the imported graph: of nothing, to the cache of an empty text; of int32 tokens (1, T), offset and cache,
+            to logits (1, T, V) and the new cache.
+        context: most tokens of a text.
+        lengths: each T that it takes, 1 among them.
+        readings: the last texts, the newest at the end.
+    """
+
+    graph: Callable[..., list[mx.array]]
+    context: int
+    lengths: Sequence[int]
+    readings: list[Reading] = field(default_factory=list)
+
+    def read(self, text: Sequence[int], first: int) -> mx.array:
+        """Logits (T - first, V) at the positions of a text of T tokens from `first` on."""
+        known, before = 0, None
+        for reading in self.readings:
+            common = min(_common_beginning(reading.tokens, text), first)
+            if before is None or common >= known:
+                known, before = common, reading
+        arrays = self.graph() if before is None else before.arrays
+        pieces, position = [], known
+        while position < len(text):
+            left = len(text) - position
+            fitting = [length for length in self.lengths if position + length <= self.context]
+            length = min((length for length in fitting if length >= left), default=max(fitting))
+            piece = mx.array(text[position : position + length], dtype=mx.int32)
+            logits, *arrays = self.graph(_filled(piece, length)[None], mx.array(position, dtype=mx.int32), *arrays)
+            mx.eval(logits, arrays)
+            pieces.append(logits[0, : len(piece)])
+            position += length
+        if before is not None and before.tokens == list(text[: len(before.tokens)]):  # the same text, further
+            self.readings.remove(before)
+        self.readings = [*self.readings, Reading(list(text), arrays)][-REMEMBERED_TEXTS:]
+        return mx.concatenate(pieces)[first - known :].astype(mx.float32)
+
+
+def _common_beginning(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first tokens two texts share."""
+    count = 0
+    for mine, yours in zip(one, other):  # noqa: B905  the shorter one ends it
+        if mine != yours:
+            break
+        count += 1
+    return count
+
 
 @dataclass(frozen=True)
 class GraphReader:
@@ -29,12 +96,14 @@ class GraphReader:
         graph: function of int32 tokens (rows, context) to logits (rows, context, V); also of (1, each of `lengths`).
         rows, context: the shape that every graph takes.
         lengths: single rows that this one takes too; empty where there are none.
+        cached: reads with its key-value cache; None where it has none.
     """
 
     graph: Callable[[mx.array], mx.array]
     rows: int
     context: int
     lengths: Sequence[int] = ()
+    cached: CachedReader | None = None
 
     def window_start(self, count: int) -> int:
         """The first token that the token after `count` tokens is predicted from."""
@@ -43,22 +112,29 @@ class GraphReader:
 
     def next_logits(self, texts: Sequence[Sequence[int]]) -> mx.array:
         """Logits (N, V) of the token that follows each of N texts, which are token ids and not empty."""
-        windows = [mx.array(text[self.window_start(len(text)) :], dtype=mx.int32) for text in texts]
+        windows = [text[self.window_start(len(text)) :] for text in texts]
+        if self.cached is not None:
+            return mx.stack([self.cached.read(window, len(window) - 1)[-1] for window in windows])
         return mx.stack([logits[-1] for logits in self._read(windows)])
 
     def logits(self, tokens: mx.array, last: int) -> mx.array:
         """Logits (B, last, V) at the last positions of texts of one length, int32 (B, T)."""
-        count, pieces = tokens.shape[1], []
+        count, texts, pieces = tokens.shape[1], tokens.tolist(), []
         position = count - last
         while position < count:
             start = self.window_start(position + 1)
             stop = min(count, start + self.context)
-            pieces.append(mx.stack(self._read(list(tokens[:, start:stop])))[:, position - start :])
+            windows, first = [text[start:stop] for text in texts], position - start
+            if self.cached is not None:
+                pieces.append(mx.stack([self.cached.read(window, first) for window in windows]))
+            else:
+                pieces.append(mx.stack(self._read(windows))[:, first:])
             position = stop
         return mx.concatenate(pieces, axis=1)
 
-    def _read(self, windows: Sequence[mx.array]) -> list[mx.array]:
-        """Logits (T, V) of each window of T tokens."""
+    def _read(self, windows: Sequence[Sequence[int]]) -> list[mx.array]:
+        """Logits (T, V) of each window of T tokens, without a cache."""
+        windows = [mx.array(window, dtype=mx.int32) for window in windows]
         if self.lengths:
             return [self._read_row(window) for window in windows]
         logits: list[mx.array] = []
@@ -86,16 +162,18 @@ class ModelArgs:
 
     Attributes:
         rows, context, lengths: see `GraphReader`.
+        cached_lengths: the lengths of `CachedReader`, empty where the graph has no cache.
     """
 
     rows: int
     context: int
     lengths: list[int] = field(default_factory=list)
+    cached_lengths: list[int] = field(default_factory=list)
 
     @classmethod
     def from_dict(cls, config: dict) -> "ModelArgs":
         """The arguments in a config, which holds other things too."""
-        return cls(**{name: config[name] for name in ("rows", "context", "lengths")})
+        return cls(**{name: config[name] for name in ("rows", "context", "lengths", "cached_lengths")})
 
 
 class TokenCache:
@@ -156,7 +234,11 @@ class Model(nn.Module):
         self.model_type = "mlx_autoresearch"
         imported = mx.import_function(str(Path(__file__).with_name(GRAPH_NAME)))
         self._reader = GraphReader(
-            lambda tokens: imported(tokens)[0].astype(mx.float32), args.rows, args.context, args.lengths
+            lambda tokens: imported(tokens)[0].astype(mx.float32),
+            args.rows,
+            args.context,
+            args.lengths,
+            CachedReader(imported, args.context, args.cached_lengths) if args.cached_lengths else None,
         )
 
     def __call__(self, inputs: mx.array, cache: list[TokenCache] | None = None) -> mx.array:

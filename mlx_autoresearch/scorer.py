@@ -28,14 +28,25 @@ from mlx_autoresearch.tokens.tokenizer import VOCAB_SIZES
 Graph = Callable[[mx.array], mx.array]
 
 
-def import_graph(path: Path) -> tuple[Graph, int]:
-    """The exported graph as a function of int32 tokens (SCORE_ROWS, CONTEXT), and its vocabulary size.
+def import_function(path: Path) -> Callable[..., list[mx.array]]:
+    """The exported graph in a file, for all shapes that it takes.
 
     Raises:
-        RefusedError: the file is not a graph, or does not give float logits (SCORE_ROWS, CONTEXT, one of VOCAB_SIZES).
+        RefusedError: the file is not a graph.
     """
     try:
-        imported = mx.import_function(str(path))
+        return mx.import_function(str(path))
+    except (RuntimeError, ValueError, IndexError, MemoryError, TypeError) as error:
+        raise RefusedError(f"the handed-in graph can't be read: {error}") from None
+
+
+def check_graph(imported: Callable[..., list[mx.array]]) -> tuple[Graph, int]:
+    """An imported graph as a function of int32 tokens (SCORE_ROWS, CONTEXT), and its vocabulary size.
+
+    Raises:
+        RefusedError: it does not give float logits (SCORE_ROWS, CONTEXT, one of VOCAB_SIZES).
+    """
+    try:
         outputs = imported(mx.zeros((SCORE_ROWS, CONTEXT), dtype=mx.int32))
         mx.eval(outputs)
     except (RuntimeError, ValueError, IndexError, MemoryError, TypeError) as error:
@@ -51,6 +62,11 @@ def import_graph(path: Path) -> tuple[Graph, int]:
     if not mx.issubdtype(logits.dtype, mx.floating):
         raise RefusedError(f"logits have dtype {logits.dtype}; they must be floating point")
     return lambda tokens: imported(tokens)[0].astype(mx.float32), logits.shape[2]
+
+
+def import_graph(path: Path) -> tuple[Graph, int]:
+    """`import_function` and `check_graph` in one."""
+    return check_graph(import_function(path))
 
 
 def answer(graph: Graph, vocab_size: int, rows: np.ndarray, asked: np.ndarray | None = None) -> Answer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_autoresearch.gate import GateError, check_source, fingerprint, fingerprint_or_none
+from mlx_autoresearch.gate import GateError, check_source, code_lines, fingerprint, fingerprint_or_none
 
 SOURCE = (Path(__file__).resolve().parent.parent / "train_mlx.py").read_text(encoding="utf-8")
 
@@ -95,3 +95,10 @@ def test_threads_may_parse_at_once() -> None:
     sources = [SOURCE.replace("step += 1", f"step += {number}") for number in range(24)]
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda source: fingerprint(source, 0), sources))) == len(sources)
+
+
+def test_what_gives_a_model_its_cache_is_no_code() -> None:
+    without = [line for line in SOURCE.splitlines() if "cache" not in line]
+    assert len(without) == len(SOURCE.splitlines()) - 2
+    assert code_lines("\n".join(without)) == code_lines(SOURCE)
+    assert code_lines("a = 1\ncached = 2") == 2

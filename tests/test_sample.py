@@ -127,15 +127,20 @@ def test_single_rows_are_used_where_they_say_the_same(tmp_path: Path) -> None:
         export_graph(function, tmp_path / f"{name}.mlxfn")
         lengths[name] = open_reader(tmp_path / f"{name}.mlxfn")[0].lengths
     assert lengths == {"good": ROW_LENGTHS, "other": (32, 128, 256), "bound": ()}
-    assert usable_lengths(lambda rows: table[rows] * (1 if len(rows) > 1 else mx.nan), 256) == ()
+    row = np.random.default_rng(0).integers(256, size=(1, CONTEXT), dtype=np.int32)
+    scored = table[mx.array(row[0])] - mx.logsumexp(table[mx.array(row[0])], axis=-1, keepdims=True)
+    assert usable_lengths(lambda rows: table[rows], row, scored) == ROW_LENGTHS
+    assert usable_lengths(lambda rows: table[rows] * mx.nan, row, scored) == ()
 
 
-def test_a_real_model_says_the_same_in_single_rows(trained_night: Night) -> None:
+def test_a_real_model_says_the_same_with_its_cache_and_in_single_rows(trained_night: Night) -> None:
     reader, vocab_size = open_reader(choose_model(trained_night.root, "best").graph)
-    assert reader.lengths == ROW_LENGTHS
+    assert reader.cached is not None
     whole = GraphReader(reader.graph, SCORE_ROWS, CONTEXT)
     texts = [np.random.default_rng(n).integers(vocab_size, size=n).tolist() for n in (3, 100, 400)]
-    np.testing.assert_allclose(np.array(reader.next_logits(texts)), np.array(whole.next_logits(texts)), atol=1e-4)
+    expected = np.array(whole.next_logits(texts))
+    for fast in (reader, GraphReader(reader.graph, SCORE_ROWS, CONTEXT, ROW_LENGTHS)):
+        np.testing.assert_allclose(np.array(fast.next_logits(texts)), expected, atol=1e-4)
 
 
 def by_hand(name: str, seconds: int, result: str | None) -> Path:

@@ -276,7 +276,7 @@ ATTENTION_GAIN = StructuralEdit(
     sign="ATTENTION_GAIN",
     replacements=(
         _new_knob("ATTENTION_GAIN", "1.35", "factor of the normalised queries {0.7..2.0 log}"),
-        ("        y = attention(norm(rope(q)),", "        y = attention(ATTENTION_GAIN * norm(rope(q)),"),
+        ("        y = attend(norm(rope(q)),", "        y = attend(ATTENTION_GAIN * norm(rope(q)),"),
     ),
 )
 
