@@ -9,7 +9,7 @@ The names, fixed so that experiments stay comparable:
     machine_class()                 0 CPU, 1 up to 12 GB, 2 up to 32 GB, 3 larger: the column of the knobs
     load_tokenizer(vocab_size)      the tokenizer of a vocabulary
     batches(vocab_size, batch_size, sequence_length)    endless (inputs, targets) of the train split
-    Clock()                         running(), progress() from 0 to 1, elapsed() in seconds
+    Clock()                         running(), progress() from 0 to 1, elapsed() in seconds; resume(data, *state)
     log(step, **numbers)            a point of the learning curve
     hand_in(model)                  hand the model in for scoring, once
     run(main)                       run main() under the harness, or by hand with scoring

@@ -464,7 +464,7 @@ def main() -> None:
     data = batches(VOCAB_SIZE, BATCH_SIZE // mx.distributed.init().size(), SEQUENCE_LENGTH)
     tokens_per_step = BATCH_SIZE * SEQUENCE_LENGTH * ACCUMULATION
 
-    step, smooth_loss, last_log, pending = 0, None, 0.0, None
+    step, smooth_loss, last_log, pending = clock.resume(data, model, optimizer.state), None, 0.0, None
     while clock.running():
         rate = learning_rate(clock.progress())
         micro_batches = [next(data) for _ in range(ACCUMULATION)]

@@ -12,16 +12,17 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlx_autoresearch.curve import CURVE_FILE
 from mlx_autoresearch.machine import awake_seconds
-from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, SMOKE_STEPS, RunSettings
+from mlx_autoresearch.settings import CHECKPOINT_FILE, DEFAULT_BUDGET_SECONDS, SMOKE_STEPS, RunSettings
 
 if TYPE_CHECKING:
     import mlx.nn as nn
     from tokenizers import Tokenizer
 
+    from mlx_autoresearch.checkpoints import Checkpoints
     from mlx_autoresearch.dataset import Dataset
     from mlx_autoresearch.tokens.batches import Batches
 
@@ -70,7 +71,7 @@ def batches(vocab_size: int, batch_size: int, sequence_length: int) -> Batches:
 
     tokens = _dataset().tokens("train", vocab_size)
     rank, ranks = _rank_and_size()
-    return Batches(tokens, batch_size, sequence_length, seed(), rank, ranks)
+    return Batches(tokens, batch_size, sequence_length, seed(), rank, ranks, _batches_taken())
 
 
 class Clock:
@@ -87,8 +88,30 @@ class Clock:
         self._rank, self._ranks = _rank_and_size()
         self._calls = 0
         self._last_call = 0.0
+        self._steps = 0
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._common_progress = 0.0
+        self._checkpoints: Checkpoints | None = None
+
+    def resume(self, data: Batches, *state: Any) -> int:
+        """How many steps were made already: 0 in a run of a night, which is too short to be cut off and go on.
+
+        In a training of hours `running` writes checkpoints from now on, and one that was cut off goes on from the last.
+
+        Args:
+            data: the batches, made just before.
+            state: modules, dictionaries and lists with all arrays that training carries from step to step.
+
+        Raises:
+            AutoresearchError: the checkpoint is damaged, or holds other arrays.
+        """
+        settings = RunSettings.from_environment()
+        if settings is not None and settings.checkpoint_seconds is not None and self._ranks == 1:
+            from mlx_autoresearch.checkpoints import Checkpoints
+
+            self._checkpoints = Checkpoints.of(settings, data, state)
+            self._steps = self._checkpoints.restore()
+        return self._steps
 
     def running(self) -> bool:
         """Whether there is time for one more step; call it once before every optimizer step.
@@ -100,7 +123,10 @@ class Clock:
         if self._calls >= CALLS_BEFORE_STEADY:
             self._recent.append(now - self._last_call)
         self._last_call = now
+        if self._checkpoints is not None:
+            self._checkpoints.save_when_due(now, self._steps)
         self._calls += 1
+        self._steps += 1
         if self._smoke:
             return self._calls <= SMOKE_STEPS
         next_step = sum(self._recent) / len(self._recent) if self._recent else 0.0
@@ -178,6 +204,16 @@ def _dataset() -> Dataset:
 
     settings = RunSettings.from_environment()
     return open_dataset(None if settings is None else settings.dataset, splits=("train",))
+
+
+def _batches_taken() -> int:
+    """Batches that the checkpoint has seen from which this run goes on; 0 for a run from the start."""
+    settings = RunSettings.from_environment()
+    if settings is None or settings.resumed_seconds == 0:
+        return 0
+    from mlx_autoresearch.checkpoints import read_position
+
+    return read_position(Path(settings.folder) / CHECKPOINT_FILE).batches
 
 
 def _rank_and_size() -> tuple[int, int]:

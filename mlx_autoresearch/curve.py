@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlx_autoresearch.files import open_plain
+from mlx_autoresearch.files import open_plain, write_text
 
 CURVE_FILE = "curve.jsonl"
 
@@ -28,6 +28,11 @@ def read_points(path: Path) -> list[dict]:
     except OSError:
         return []
     return [point for line in lines if (point := _parse(line)) is not None]
+
+
+def write_points(path: Path, points: Sequence[Mapping[str, float | None]]) -> None:
+    """Write a curve anew."""
+    write_text(path, "".join(json.dumps(dict(point)) + "\n" for point in points))
 
 
 def last_point(path: Path) -> dict:

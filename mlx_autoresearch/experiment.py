@@ -32,6 +32,7 @@ from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.process import Outcome
 from mlx_autoresearch.records import LATE, REFUSED, RunResult
 from mlx_autoresearch.rehearsal import rehearsal_of
+from mlx_autoresearch.resuming import prepare_to_resume
 from mlx_autoresearch.sandbox import NO_SANDBOX, Sandbox, confine, require_working, run_confined
 from mlx_autoresearch.sandbox.jobs import (
     copy_kernels,
@@ -46,7 +47,13 @@ from mlx_autoresearch.sandbox.jobs import (
 )
 from mlx_autoresearch.sandbox.policy import Limits, Policy, limits_of_this_machine
 from mlx_autoresearch.scoring import ScoringRun
-from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS, GRAPH_FILE, SETTINGS_VARIABLE, RunSettings
+from mlx_autoresearch.settings import (
+    CHECKPOINT_FILE,
+    DEFAULT_BUDGET_SECONDS,
+    GRAPH_FILE,
+    SETTINGS_VARIABLE,
+    RunSettings,
+)
 
 LATE_SECONDS = 5.0
 """Time after the budget to finish the last step, export the model and end. A run that ends later is a failure: it may
@@ -136,10 +143,13 @@ class Laboratory:
         seed: int,
         splits: Sequence[str] = ("val",),
         hopeless: Callable[[], str | None] = lambda: None,
+        checkpoint_seconds: float | None = None,
     ) -> RunResult:
         """Train once for the whole budget in `folder` (which exists and is empty) and score what is handed in.
 
         `hopeless` is called often while it trains, and says why it should be stopped early; None while it may go on.
+        With `checkpoint_seconds` the run keeps a checkpoint, and goes on from one that an interrupted run has left in
+        `folder`, which is not empty then.
 
         Raises:
             AutoresearchError: the sandbox can't be made any more.
@@ -148,7 +158,7 @@ class Laboratory:
         if self.sandbox.confines and not has_kernels(training_file):
             self._compile_kernels(training_file, folder)
         threads = threads_for_a_run()
-        result = self._train(training_file, folder, seed, smoke=False, threads=threads, hopeless=hopeless)
+        result = self._train(training_file, folder, seed, False, threads, hopeless, checkpoint_seconds)
         if result.failure is None:
             result = self.score(folder, result, splits)
         return replace(result, threads=threads, total_seconds=round(awake_seconds() - started, 2))
@@ -216,25 +226,33 @@ class Laboratory:
         smoke: bool,
         threads: int | None = None,
         hopeless: Callable[[], str | None] = lambda: None,
+        checkpoint_seconds: float | None = None,
     ) -> RunResult:
         # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
         dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
         kernels = self._kernels(training_file, folder, smoke)  # before the clock starts
+        resumed = 0.0 if checkpoint_seconds is None else prepare_to_resume(folder)
         settings = RunSettings(
             dataset=str(dataset),
             folder=str(folder.absolute()),
             budget_seconds=self.budget_seconds,
             seed=seed,
-            started=awake_seconds(),
+            started=awake_seconds() - resumed,
             smoke=smoke,
+            checkpoint_seconds=checkpoint_seconds,
+            resumed_seconds=resumed,
         )
         settings.save(folder / SETTINGS_FILE)
-        limit = smoke_seconds(backend()) if smoke else self.budget_seconds + GRACE_SECONDS
+        limit = smoke_seconds(backend()) if smoke else self.budget_seconds - resumed + GRACE_SECONDS
         ticker = self._ticker("smoke" if smoke else "train", folder)
         policy = self._training_policy(training_file, folder, dataset, kernels, threads)
         outcome = self._run([str(training_file.absolute())], policy, folder / LOG_FILE, limit, ticker, hopeless)
         complaint = clear_up(folder, whole=self.sandbox.confines)
-        result = replace(read_outcome(outcome, folder, seed), sandbox=self.sandbox.name)
+        remove_tree(folder / CHECKPOINT_FILE)
+        outcome = replace(outcome, seconds=outcome.seconds + resumed)
+        result = replace(
+            read_outcome(outcome, folder, seed), sandbox=self.sandbox.name, resumed_seconds=resumed or None
+        )
         if complaint is not None and result.failure is None:
             return replace(result, failure=REFUSED, reason=complaint)
         return result if smoke else with_overtime(result, outcome.seconds, self.budget_seconds)

@@ -173,13 +173,16 @@ class Experiment:
         """Folder of run `index` (from 1)."""
         return self.folder / "runs" / str(index)
 
+    def next_run_folder(self) -> Path:
+        """The first folder under runs/ that holds no result; it may hold what is left of an interrupted run."""
+        return self.run_folder(next(index for index in range(1, len(self.results) + 2) if index not in self.results))
+
     def new_run_folder(self) -> Path:
-        """An empty folder for the next run: the first one under runs/ that holds no result.
+        """An empty folder for the next run.
 
         A process of an interrupted run must be dead by now, or it would write into the folder of the new one.
         """
-        index = next(index for index in range(1, len(self.results) + 2) if index not in self.results)
-        folder = self.run_folder(index)
+        folder = self.next_run_folder()
         remove_tree(folder)
         folder.mkdir(parents=True)
         flush_folder(folder.parent)

@@ -3,7 +3,7 @@
     python -m mlx_autoresearch.longer --tag nov24 --budget 3600 --compare
 
 Training, scoring and sandbox are the night's own. What is finished is kept and not done again; a run that was cut short
-begins anew, because a training file keeps no checkpoints.
+goes on from its last checkpoint, where its file keeps them (see checkpoints.py).
 
     runs/<tag>/longer/3600s/      identity.json  experiments/  as in a night: a file each, a folder for each run
         summary.md                what came of it, written anew after every run
@@ -33,6 +33,7 @@ from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import Proposal
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.resuming import seconds_trained
 from mlx_autoresearch.sandbox import NO_SANDBOX
 from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CONTRACT_VERSION
@@ -53,8 +54,11 @@ examples:
   python -m mlx_autoresearch.sample --tag nov24 --model longer "Lily saw"  what came of it
   python -m mlx_autoresearch.export --tag nov24 --model longer --to stories
 
-Ctrl-C stops; the same command goes on with the next run. A run that was not finished begins anew: training
-files keep no checkpoints. Run nothing heavy beside it."""
+Ctrl-C stops; the same command goes on from the last checkpoint, a minute old at most. Run nothing heavy
+beside it."""
+
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint takes a tenth of a second, and what is lost is at most what lies between two."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,19 @@ class LongerTraining:
                 raise AutoresearchError(
                     f"The smoke run failed ({failure.failure}): {failure.reason} See {longer.folder / 'smoke'}."
                 )
-        self.terminal.say(f"Training: {title}.")
-        folder, started = longer.new_run_folder(), round(time.time(), 1)
+        folder, started = longer.next_run_folder(), round(time.time(), 1)
+        seconds = seconds_trained(folder)
+        if seconds == 0:
+            folder = longer.new_run_folder()
+        self.terminal.say(f"Training: {title}{f', from {seconds:.0f} s on' if seconds else ''}.")
         with self.fixed_files.unchanged(), ConditionsMeter(None) as meter:
-            result = self.laboratory.run(training_file, folder, seed=number, splits=("val", "test"))
+            result = self.laboratory.run(
+                training_file,
+                folder,
+                seed=number,
+                splits=("val", "test"),
+                checkpoint_seconds=CHECKPOINT_SECONDS,
+            )
         clear_progress()
         slept = meter.conditions.slept_seconds
         if slept > SLEPT_SECONDS:
@@ -154,6 +167,8 @@ def summary(night: Night, record: Night) -> list[str]:
         steps = ", ".join(f"{run.steps:,}" for run in longer.runs if run.failure is None and run.steps is not None)
         numbers = [original.mean_bpb, original.test_bpb, longer.mean_bpb, longer.test_bpb]
         cells = ["unknown" if number is None else f"{number:.4f}" for number in numbers]
+        resumed = sum(run.resumed_seconds is not None for run in longer.runs if run.failure is None)
+        steps += f" ({resumed} resumed)" if resumed else ""
         name = one_line(f"{original.number}: {original.proposal.description}").replace("|", "\\|")
         lines.append(f"| {name} | {' | '.join(cells)} | {len(longer.scores)}: {steps} |")
     lines += ["", f"{record.identity.machine}; dataset {record.identity.dataset}. Lower is better."]
@@ -295,7 +310,7 @@ def spend_the_time(arguments: argparse.Namespace, night: Night, terminal: Termin
     try:
         training.train(originals, arguments.runs)
     except KeyboardInterrupt:
-        terminal.say("Stopped. What was finished is kept; the same command begins the run that was going on anew.")
+        terminal.say("Stopped. What was finished is kept; the same command goes on from the last checkpoint.")
         raise
     training.write_summary()
     terminal.say(outcome(night, record))

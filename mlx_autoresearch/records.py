@@ -67,6 +67,7 @@ class RunResult:
         threads: threads that the BLAS was given; None where it chooses itself, and where that was not recorded.
         started: when it began, in seconds since 1970 on the night's clock; None when not recorded. Only order and
             distance matter.
+        resumed_seconds: it was cut off, and went on from a checkpoint of this second; None for a run in one piece.
     """
 
     seed: int
@@ -87,6 +88,7 @@ class RunResult:
     sandbox: str | None = None
     threads: int | None = None
     started: float | None = None
+    resumed_seconds: float | None = None
 
 
 @dataclass(frozen=True)

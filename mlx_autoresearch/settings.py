@@ -29,6 +29,9 @@ SMOKE_STEPS = 2
 GRAPH_FILE, WEIGHTS_FILE, SUMMARY_FILE = "model.mlxfn", "model.safetensors", "handin.json"
 """What a hand-in consists of; the summary is written last."""
 
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""What an interrupted training of hours goes on from; it is gone when the run has ended."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -41,6 +44,9 @@ class RunSettings:
         seed: seed of weights and data order.
         started: `machine.awake_seconds()` when the parent started the process; the budget runs from here.
         smoke: stop after `SMOKE_STEPS` steps.
+        checkpoint_seconds: write a checkpoint so often; None for never, as in every run of a night.
+        resumed_seconds: how much of the budget was used when the checkpoint was written that lies in the folder; 0 for
+            a run from the start. `started` lies back by as much.
     """
 
     dataset: str
@@ -49,6 +55,8 @@ class RunSettings:
     seed: int
     started: float
     smoke: bool = False
+    checkpoint_seconds: float | None = None
+    resumed_seconds: float = 0.0
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON to `path`."""
@@ -62,9 +70,16 @@ class RunSettings:
             AutoresearchError: the variable names a file that can't be read as settings.
         """
         path = os.environ.get(SETTINGS_VARIABLE)
-        if not path:
-            return None
+        return cls.read(Path(path)) if path else None
+
+    @classmethod
+    def read(cls, path: Path) -> RunSettings:
+        """The settings in a file.
+
+        Raises:
+            AutoresearchError: it can't be read as settings.
+        """
         try:
-            return cls(**read_json(Path(path)))
+            return cls(**read_json(path))
         except (OSError, ValueError, TypeError) as error:
-            raise AutoresearchError(f"{SETTINGS_VARIABLE} names {path}, which holds no run settings: {error}") from None
+            raise AutoresearchError(f"{path} holds no run settings: {error}") from None

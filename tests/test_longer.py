@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from trained_night import TINY_TRAIN, identity_of
 
+from mlx_autoresearch import longer
 from mlx_autoresearch.chosen_model import choose_model
+from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.dataset import Dataset
 from mlx_autoresearch.errors import AutoresearchError
+from mlx_autoresearch.experiment import Laboratory, Progress
 from mlx_autoresearch.export import export_model
+from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Experiment, Night
-from mlx_autoresearch.longer import open_dataset_of, outcome, summary, trained_longer
+from mlx_autoresearch.longer import LongerTraining, open_dataset_of, outcome, summary, trained_longer
 from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.records import KEEP, Proposal, RunResult, Verdict
+from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.settings import CHECKPOINT_FILE
 
 BASELINE, BEST = (1.31, 1.32), (1.28, 1.29)
 
@@ -139,6 +146,44 @@ def test_finished_runs_are_kept_and_an_interrupted_one_begins_anew(
     assert chosen.sentence().startswith("best, trained 4 s: a longer training of night nov24")
     card = (export_model(chosen, tmp_path / "stories") / "README.md").read_text()
     assert "trained from scratch for 4 seconds, longer than the night's runs" in card and "after 4 s" in card
+
+
+def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(longer, "CHECKPOINT_SECONDS", 0.5)
+    night = Night.open(tmp_path / "nov24", identity_of(dataset))
+    source = TINY_TRAIN.read_text(encoding="utf-8").replace("STEPS = 15", "STEPS = 1_000_000")
+    source = source.replace("    step = 0\n", "    step = clock.resume(data, model)\n")
+    add(night, source, (1.1,)).record_verdict(Verdict(KEEP, "first", 1.1, 0.01))
+    record = Night.open(night.root / "longer" / "6s", replace(night.identity, budget_seconds=6.0))
+    seen: list[dict] = []
+
+    def stop_after(seconds: float) -> Callable[[Progress], None]:
+        def look(progress: Progress) -> None:
+            seen.append(progress.point)
+            if progress.stage == "train" and progress.point.get("seconds", 0.0) > seconds:
+                raise KeyboardInterrupt
+
+        return look
+
+    def training(on_progress: Callable[[Progress], None]) -> LongerTraining:
+        laboratory = Laboratory(dataset.folder, 6.0, on_progress)
+        return LongerTraining(night, record, laboratory, FixedFiles.of(dataset), Terminal(plain=True))
+
+    with pytest.raises(KeyboardInterrupt):
+        training(stop_after(3.0)).train(night.experiments, 1)
+    before = seen[-1]
+    training(stop_after(100.0)).train(night.experiments, 1)
+    run = record.experiments[0].runs[0]
+    assert run.failure is None and 1.0 < run.resumed_seconds < before["seconds"] + 0.5
+    points = read_points(record.experiments[0].run_folder(1) / CURVE_FILE)
+    steps = [point["step"] for point in points]
+    assert steps == sorted(steps) and points[0]["seconds"] < 2 and points[-1]["seconds"] > 4
+    after = next(point for point in points if point["seconds"] > run.resumed_seconds + 0.5)
+    assert after["step"] > 20 and after["loss"] < points[0]["loss"] - 0.3  # it did not learn from nothing again
+    assert 5 < run.training_seconds < 8 and not (record.experiments[0].run_folder(1) / CHECKPOINT_FILE).exists()
+    assert "(1 resumed)" in "\n".join(summary(night, record))
 
 
 def test_what_can_not_be_done_is_said(own_night: Night, dataset: Dataset) -> None:

@@ -9,6 +9,7 @@ Notable:
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
@@ -54,10 +55,11 @@ class Batches:
         sequence_length: tokens per row.
         seed: decides offsets and order; an epoch's order depends on `(seed, epoch)` only.
         rank, ranks: which of how many processes this is; it gets rows `rank::ranks` of the common batch.
+        skipped: begin after so many batches, as a training does that goes on.
 
     Attributes:
         wait_seconds: time `next` has spent waiting for the thread.
-        batches_served: batches handed out.
+        batches_served: batches handed out, with those skipped.
         epoch: passes over the stream completed before the one that the last batch ended in.
 
     Raises:
@@ -72,6 +74,7 @@ class Batches:
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        skipped: int = 0,
     ) -> None:
         if batch_size < 1 or sequence_length < 1:
             raise AutoresearchError(f"batches need positive sizes, not {batch_size} rows of {sequence_length} tokens")
@@ -81,9 +84,9 @@ class Batches:
                 "use a shorter sequence_length, or prepare a larger dataset"
             )
         self.wait_seconds = 0.0
-        self.batches_served = 0
+        self.batches_served = skipped
         self.epoch = 0
-        rows = batches_of_rows(len(tokens), batch_size * ranks, sequence_length, seed)
+        rows = itertools.islice(batches_of_rows(len(tokens), batch_size * ranks, sequence_length, seed), skipped, None)
         self._ready: queue.SimpleQueue = queue.SimpleQueue()
         self._free = threading.Semaphore(PREFETCHED_BATCHES)
         stop = threading.Event()
