@@ -18,11 +18,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mlx_autoresearch.files import append_line
 from mlx_autoresearch.speed_probe import Speed
-from mlx_autoresearch.stored_records import field_types
+from mlx_autoresearch.stored_records import field_types, fits
 
 CONDITIONS_FILE = "conditions.jsonl"
 
@@ -224,13 +223,8 @@ def _parse(line: str) -> Entry | None:
     """The entry of a line, None where it is none; what is not of the type that is written down for it is unknown."""
     try:
         entry, types = json.loads(line), field_types(Conditions)
-        measured = {name: value for name, value in entry["conditions"].items() if _fits(value, types.get(name))}
+        measured = {name: value for name, value in entry["conditions"].items() if fits(value, types.get(name))}
         invalid = None if entry["invalid"] is None else str(entry["invalid"])
         return Entry(int(entry["experiment"]), int(entry["run"]), Conditions(**measured), invalid)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value is of this type; a whole number is good for a float."""
-    return hint is not None and (isinstance(value, hint) or (type(value) is int and isinstance(1.0, hint)))

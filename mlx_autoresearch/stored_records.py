@@ -39,14 +39,17 @@ def build_record(kind: type[Record], value: dict[str, Any], path: Path) -> Recor
     """
     hints = field_types(kind)
     for name, entry in value.items():
-        hint = hints.get(name)
-        whole_for_float = isinstance(entry, int) and hint is not None and isinstance(1.0, hint)
-        if hint is None or not (isinstance(entry, hint) or whole_for_float) or entry != without_non_finite(entry):
+        if not fits(entry, hints.get(name)) or entry != without_non_finite(entry):
             raise DamagedFileError(f"{path} is damaged (field {name!r} holds {entry!r})")
     try:
         return kind(**value)
     except TypeError as error:
         raise DamagedFileError(f"{path} is damaged ({error})") from None
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type, None for a field that there is not; a whole number is good for a float."""
+    return hint is not None and (isinstance(value, hint) or (type(value) is int and isinstance(1.0, hint)))
 
 
 @cache
