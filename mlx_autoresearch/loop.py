@@ -414,8 +414,7 @@ class Loop:
             experiment.record_commit(sha)
 
     def _noise(self) -> noise.Noise:
-        spreads = [noise.spread(experiment.measurements) for experiment in self.night.experiments]
-        return noise.pooled_noise(spreads, self.prior_noise)
+        return beliefs.noise_of(self.night, self.prior_noise)
 
     @contextmanager
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:
