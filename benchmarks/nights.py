@@ -175,7 +175,7 @@ class Night:
     @property
     def noise(self) -> Noise:
         """What is known of the noise so far."""
-        return noise_seen(pooled_noise([edit.spread for edit in self.measured], self.prior), self.beliefs.differences)
+        return noise_seen(pooled_noise([edit.spread for edit in self.measured], self.prior), self.beliefs.about_noise)
 
 
 Rule = Callable[[Night, Edit], bool]

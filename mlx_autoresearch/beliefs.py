@@ -24,35 +24,29 @@ DEVIATIONS = np.geomspace(3e-4, 0.3, 93)
 """Standard deviations of a run, in bits per byte, among which the noise is looked for; each is 8 % above the last."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What an edit was measured to gain over the program that it was made from.
+@cache
+def log_likelihood(measured: float, error: float) -> np.ndarray:
+    """How likely the measured gain of an edit is for each of DEVIATIONS, whatever the edit may be worth.
 
-    Attributes:
+    Args:
         measured: in bits per byte.
         error: its standard error, in units of the standard deviation of a run.
+
+    Returns:
+        Logarithms (K,).
     """
-
-    measured: float
-    error: float
-
-
-@cache
-def _log_likelihood(difference: Difference) -> np.ndarray:
-    """Logarithm of how likely a difference is for each of DEVIATIONS, whatever the edit may be worth; (K,)."""
-    errors, known = difference.error * DEVIATIONS[:, None], effects()
-    densities = np.exp(-0.5 * ((difference.measured - known.gains) / errors) ** 2) / errors
+    errors, known = error * DEVIATIONS[:, None], effects()
+    densities = np.exp(-0.5 * ((measured - known.gains) / errors) ** 2) / errors
     return np.log(densities @ known.weights + np.finfo(float).tiny)
 
 
-def noise_seen(repeated: Noise, differences: Sequence[Difference]) -> Noise:
-    """The noise for all that repeated runs say (`repeated`), and what the differences of edits say.
+def noise_seen(repeated: Noise, logarithms: np.ndarray) -> Noise:
+    """The noise for all that repeated runs say (`repeated`), and what edits say: log-likelihoods of DEVIATIONS, (K,).
 
     The posterior over DEVIATIONS is taken for a scaled inverse chi-squared distribution with its mean and variance of
     the logarithm of sigma^2 (trigamma(x) is about 1 / x + 1 / (2 x^2), digamma(x) log x - 1 / (2 x) - 1 / (12 x^2)).
     """
-    logarithms = -repeated.degrees * (np.log(DEVIATIONS) + 0.5 * (repeated.deviation / DEVIATIONS) ** 2)
-    logarithms = sum(map(_log_likelihood, differences), logarithms)
+    logarithms = logarithms - repeated.degrees * (np.log(DEVIATIONS) + 0.5 * (repeated.deviation / DEVIATIONS) ** 2)
     weights = np.exp(logarithms - logarithms.max())
     weights, values = weights / weights.sum(), 2 * np.log(DEVIATIONS)
     mean = float(weights @ values)
@@ -67,10 +61,10 @@ class Beliefs:
     """Levels and gains, learned one decided edit after the other; programs are numbers of experiments.
 
     Attributes:
-        differences: what decided edits were measured to gain over what they were made from.
+        about_noise: what the decided edits say about it, for `noise_seen`.
     """
 
-    differences: list[Difference] = field(default_factory=list)
+    about_noise: np.ndarray = field(default_factory=lambda: np.zeros(len(DEVIATIONS)))
     _known: dict[int, Known] = field(default_factory=dict)
     _bases: dict[int, Base] = field(default_factory=dict)
 
@@ -113,7 +107,8 @@ class Beliefs:
         over_incumbent = compare(runs, incumbent, noise, base and base.before)
         over_parent = over_incumbent if base is None else compare(runs, Known((), base.level), noise)
         if base is not None or parent == decided.incumbent:
-            self.differences.append(Difference(over_parent.measured, over_parent.error / noise.deviation))
+            error = over_parent.error / noise.deviation
+            self.about_noise = self.about_noise + log_likelihood(over_parent.measured, error)
             self._known[decided.incumbent] = Known(incumbent.runs, over_incumbent.program, len(incumbent.runs))
         if base is not None:
             belief = base.belief
@@ -159,7 +154,7 @@ def noise_of(night: Night, prior: Noise) -> Noise:
     """The noise of a run, from the repeated runs of the night, its decided edits, and a prior."""
     repeated = pooled_noise([spread(experiment.measurements) for experiment in night.experiments], prior)
     last = max((experiment.number for experiment in night.experiments), default=0)
-    return noise_seen(repeated, _taught_before(last + 1, math.inf, night, repeated).differences)
+    return noise_seen(repeated, _taught_before(last + 1, math.inf, night, repeated).about_noise)
 
 
 def _taught_before(number: int, began: float, night: Night, noise: Noise) -> Beliefs:

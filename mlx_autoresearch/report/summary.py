@@ -65,11 +65,11 @@ def headline(facts: NightFacts) -> str:
     if won is None:
         return f"After {changes} nobody can say how much better the model is: the verdicts don't tell what they claim."
     if won.mean <= 0:
-        return f"After {changes} the model is, the luck of what is kept taken off, no better than the unchanged file."
-    doubt = "" if won.is_certain else ", which may still be chance"
+        return f"After {changes} the model is no better than the unchanged file, once luck is taken off."
+    doubt = "" if won.is_certain else " That may still be chance."
     return (
         f"After {changes} the model needs {won.percent:.1f} % ± {won.percent_half_width:.1f} fewer bits for the same "
-        f"text, the luck of what is kept taken off{doubt}."
+        f"text, luck taken off.{doubt}"
     )
 
 
