@@ -199,6 +199,25 @@ def test_a_crash_of_rewritten_code_does_not_count_against_its_knobs() -> None:
     assert above(rewritten) > above(by_knob) + 5
 
 
+def test_what_lost_by_far_is_left_alone_on_another_incumbent(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = program("FLAG = True  # {False, True}\nSIZE = 50  # {1..100}\n")
+    bigger = write_knobs(source, {"SIZE": 60}, 0)
+
+    def share_flipped(gain: float) -> float:
+        history = [
+            *start(source),
+            replace(entry_of(1, 0, write_knobs(source, {"FLAG": False}, 0), "", DISCARD, 2.0 - gain), gain=gain),
+            entry_of(2, 0, bigger, "", KEEP, 1.9),
+        ]
+        proposed = [SearchAgent(seed).propose(brief(history, incumbent=2)).source for seed in range(40)]
+        return sum(read_knobs(text, 0)["FLAG"].value is False for text in proposed) / len(proposed)
+
+    assert share_flipped(-0.02) > 0.3  # twice the noise: it may have been bad luck
+    assert share_flipped(-0.1) <= 0.1
+    monkeypatch.setattr(search, "BOLD", 1.0)
+    assert share_flipped(-0.1) > 0.3
+
+
 def test_everything_is_proposed_once_and_then_there_is_nothing_left() -> None:
     source = program('SIZE = 2  # {1..3}\nFLAG = True  # {False, True}\nNAME = "a"  # {"a", "b"}\n')
     history, agent = start(source), SearchAgent(0)

@@ -19,6 +19,7 @@ Notable:
 - TPE leaves failed trials out and would go on proposing what crashes, so a crash counts as worse than the worst score.
   TPE goes by ranks, though, and most experiments are a little worse than the best: what is nearer to a crash than to
   anything that was scored is therefore passed over, except by a few bold proposals, because a crash can be a fluke.
+- What lost by far is not tried again on another incumbent or together with other changes, but by bold proposals.
 - Decimal numbers closer than `SAME` to each other are one value: noise hides smaller differences.
 - It heeds other researchers' experiments like its own, and combines their near misses too.
 """
@@ -108,6 +109,9 @@ SAME = 0.03
 
 BOLD = 0.1
 """Share of the proposals that may go where programs crashed."""
+
+LOST_BY_FAR = 4.0
+"""In units of the noise: what one run has shown to be so much worse is no near miss in other company either."""
 
 STARTUP = 4
 """Experiments that TPE needs in the range at hand; before that the value is drawn at random."""
@@ -205,6 +209,7 @@ class _Situation:
         taken: knobs of all programs that have the incumbent's code, those that wait included; its own come last.
         catalogue: edits to choose from.
         near_misses: what may have been better, the best first.
+        lost: knob changes that lost by far.
         mix: how proposals are divided up at the moment.
     """
 
@@ -214,6 +219,7 @@ class _Situation:
     taken: list[Values]
     catalogue: Sequence[StructuralEdit]
     near_misses: list[_NearMiss]
+    lost: list[Values]
     mix: Mix
 
 
@@ -273,6 +279,7 @@ class SearchAgent:
             + [{name: knob.value for name, knob in knobs.items()}],
             catalogue=self._catalogue,
             near_misses=self._near_misses(briefing),
+            lost=self._lost(briefing),
             mix=_mix(briefing),
         )
 
@@ -309,6 +316,18 @@ class SearchAgent:
             if len(near_misses) == NEAR_MISSES:
                 break
         return near_misses
+
+    def _lost(self, briefing: Briefing) -> list[Values]:
+        """The new values of experiments that changed nothing but knobs and lost by far."""
+        by_number, lost = {entry.number: entry for entry in briefing.history}, []
+        for entry in briefing.history:
+            parent = by_number.get(entry.parent)
+            if parent is None or entry.gain is None or entry.gain > -LOST_BY_FAR * _noise(briefing):
+                continue
+            change = self._change(parent, entry, briefing.machine_class)
+            if change is not None and change.after and not change.edits and change.rewriting is None:
+                lost.append(change.after)
+        return lost
 
     def _change(self, parent: HistoryEntry, entry: HistoryEntry, machine_class: int) -> _Change | None:
         """What `entry` changed in `parent`; None when a text can't be read. Worked out once."""
@@ -465,21 +484,20 @@ def _knob_ideas(situation: _Situation, chance: random.Random) -> Iterator[_Idea]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        found = _search(situation.knobs, situation.earlier, situation.taken, situation.mix.nearby, chance)
+        found = _search(situation, chance)
     finally:
         optuna.logging.set_verbosity(verbosity)
     if found is not None:
         yield _knob_idea(situation, *found)
 
 
-def _search(
-    knobs: dict[str, Knob], earlier: list[_Program], taken: list[Values], nearby_share: float, chance: random.Random
-) -> tuple[Values, str] | None:
+def _search(situation: _Situation, chance: random.Random) -> tuple[Values, str] | None:
     """New values for a few knobs and why; None when TPE only comes up with old programs."""
+    knobs, earlier, taken = situation.knobs, situation.earlier, situation.taken
     bold = chance.random() < BOLD
     for _ in range(SUBSETS):
         subset = [knobs[name] for name in _draw_names(knobs, earlier, chance)]
-        nearby = chance.random() < nearby_share
+        nearby = chance.random() < situation.mix.nearby
         ranges = {knob.name: _nearby(knob) if nearby else knob.range for knob in subset}
         study = _study(ranges, earlier, chance.getrandbits(32))
         observed = len(study.get_trials(deepcopy=False))
@@ -490,7 +508,8 @@ def _search(
             values = {name: value for name, value in values.items() if not _same(knobs[name], value)}
             if not values or not _is_new(values, knobs, taken):
                 continue
-            if bold or not _near_a_crash({**taken[-1], **values}, knobs, earlier):
+            hopeless = _has_lost(values, knobs, situation.lost)
+            if bold or not (hopeless or _near_a_crash({**taken[-1], **values}, knobs, earlier)):
                 return values, _hypothesis(nearby, observed, scored)
     return None
 
@@ -602,6 +621,14 @@ def _position(limits: IntRange | FloatRange, value: float) -> float:
     if value <= 0:
         return -1.0  # a logarithm has no place for it; far outside will do
     return math.log(value / limits.low) / math.log(limits.high / limits.low)
+
+
+def _has_lost(values: Values, knobs: dict[str, Knob], lost: Sequence[Values]) -> bool:
+    """Whether these values hold all that some change had that lost by far."""
+    return any(
+        all(name in values and name in knobs and _same(knobs[name], values[name], old[name]) for name in old)
+        for old in lost
+    )
 
 
 def _near_a_crash(wanted: Values, knobs: dict[str, Knob], earlier: list[_Program]) -> bool:
