@@ -161,7 +161,8 @@ TECHNIQUES = (
         "read, no halves written and joined.",
         edits=(
             (
-                "rope = partial(mx.fast.rope, dims=HEAD_DIM, traditional=False, base=ROPE_BASE, scale=1.0, offset=0)",
+                "rope = partial("
+                "mx.fast.rope, dims=HEAD_DIM, traditional=False, base=ROPE_BASE, scale=1.0, offset=offset)",
                 "angles = mx.arange(length)[:, None] * ROPE_BASE ** (-mx.arange(HEAD_DIM // 2) / (HEAD_DIM // 2))\n"
                 "        cos, sin = mx.cos(angles).astype(x.dtype), mx.sin(angles).astype(x.dtype)\n"
                 "        def rope(z):\n"

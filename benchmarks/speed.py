@@ -327,8 +327,9 @@ def measure_ceilings(backend: str, size: int, plan: Plan) -> dict[str, dict[str,
 
 PROBES = (
     (
-        "    step, smooth_loss, last_log, pending = 0, None, 0.0, None\n",
-        "    step, smooth_loss, last_log, pending = 0, None, 0.0, None\n    log(0, probe=0)\n",
+        "    step, smooth_loss, last_log, pending = clock.resume(data, model, optimizer.state), None, 0.0, None\n",
+        "    step, smooth_loss, last_log, pending = clock.resume(data, model, optimizer.state), None, 0.0, None\n"
+        "    log(0, probe=0)\n",
     ),
     (
         "            value = pending[0].item()\n",
