@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mlx_autoresearch.beliefs import Beliefs, noise_seen
+from mlx_autoresearch.beliefs import Beliefs
 from mlx_autoresearch.noise import PRIOR_NOISE, Noise, Spread, as_prior, pooled_noise, spread
 from mlx_autoresearch.records import KEEP, Measurement, Verdict
 from mlx_autoresearch.verdict import BASELINE_RUNS, RunAgain, decide, is_due
@@ -174,8 +174,8 @@ class Night:
 
     @property
     def noise(self) -> Noise:
-        """What is known of the noise so far."""
-        return noise_seen(pooled_noise([edit.spread for edit in self.measured], self.prior), self.beliefs.about_noise)
+        """The pooled noise so far."""
+        return pooled_noise([edit.spread for edit in self.measured], self.prior)
 
 
 Rule = Callable[[Night, Edit], bool]

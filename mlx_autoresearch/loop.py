@@ -414,7 +414,8 @@ class Loop:
             experiment.record_commit(sha)
 
     def _noise(self) -> noise.Noise:
-        return beliefs.noise_of(self.night, self.prior_noise)
+        spreads = [noise.spread(experiment.measurements) for experiment in self.night.experiments]
+        return noise.pooled_noise(spreads, self.prior_noise)
 
     @contextmanager
     def _stage(self, experiment: Experiment, stage: str) -> Iterator[None]:

@@ -106,7 +106,7 @@ class MadeUpLaboratory:
         knobs = read_knobs(source, 0)
         bpb = 1 + sum(abs(knob.value - 0.05) for knob in knobs.values()) + 0.0001 * (seed % 3)
         if seed == 1 and knobs["THIRD"].value == 0.51:
-            bpb -= 0.03
+            bpb -= 0.02
         test_bpb = bpb + 0.01 if "test" in splits else None
         return RunResult(seed, val_bpb=round(bpb, 6), test_bpb=test_bpb, tokens=10, steps=1, vocab_size=1024)
 

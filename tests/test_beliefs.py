@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from scipy.special import chdtr
 
 from mlx_autoresearch import beliefs
-from mlx_autoresearch.beliefs import DEVIATIONS, Beliefs, log_likelihood, noise_seen
+from mlx_autoresearch.beliefs import Beliefs
 from mlx_autoresearch.history import Experiment, Night, RunIdentity
 from mlx_autoresearch.levels import Known
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import CRASH, KEEP, Measurement, Proposal, RunResult, Verdict
-from mlx_autoresearch.verdict import baseline_verdict, compare, decide, effects
+from mlx_autoresearch.verdict import baseline_verdict, compare, decide
 
 IDENTITY = RunIdentity("simple", "f" * 64, 300.0, "a machine", "2", 256)
 NOISE = Noise(0.002, 30)
@@ -110,36 +107,6 @@ def test_a_night_that_is_read_again_knows_the_same(tmp_path: Path) -> None:
     last = recorded.add(2, 0.995)
     again = Night.read(recorded.night.root)
     assert str(beliefs.before(again.experiments[-1], again, NOISE)) == str(beliefs.before(last, recorded.night, NOISE))
-
-
-def test_edits_say_how_large_the_noise_is() -> None:
-    """Machines as the prior has them, edits worth what edits are worth: the noise is found, and as sure as is said."""
-    known, prior, places, errors = effects(), Noise(0.01, 3), [], []
-    for seed in range(150):
-        rng = np.random.default_rng(seed)
-        deviation = prior.deviation * math.sqrt(prior.degrees / rng.chisquare(prior.degrees))
-        gains = rng.choice(known.gains, p=known.weights, size=40) + math.sqrt(1.5) * deviation * rng.normal(size=40)
-        found = noise_seen(prior, sum(log_likelihood(float(gain), math.sqrt(1.5)) for gain in gains))
-        places.append(chdtr(found.degrees, found.degrees * (found.deviation / deviation) ** 2))
-        errors.append([abs(math.log(guess.deviation / deviation)) for guess in (prior, found)])
-    assert abs(np.mean(places) - 0.5) < 0.08 and 0.2 < np.std(places) < 0.36  # evenly spread: 0.289
-    assert np.mean(errors, axis=0)[1] < 0.75 * np.mean(errors, axis=0)[0]
-
-
-def test_nothing_but_repeated_runs_leaves_the_noise_as_it_was() -> None:
-    for noise in (Noise(0.01, 1), Noise(0.003, 5), Noise(0.02, 40)):
-        found = noise_seen(noise, np.zeros(len(DEVIATIONS)))
-        assert found.deviation == pytest.approx(noise.deviation, rel=0.12)
-        assert found.degrees == pytest.approx(noise.degrees, rel=0.3)
-
-
-def test_the_noise_of_a_night_counts_its_edits(tmp_path: Path) -> None:
-    recorded = Recorded(tmp_path / "n")
-    before = beliefs.noise_of(recorded.night, Noise(0.01, 1))
-    for score in (1.001, 1.0005, 1.0012, 1.0002, 1.0008, 1.0006, 1.0011, 1.0004):
-        recorded.settle(recorded.add(0, score))
-    after = beliefs.noise_of(recorded.night, Noise(0.01, 1))
-    assert after.deviation < 0.6 * before.deviation and after.degrees > before.degrees + 1
 
 
 @pytest.mark.parametrize("step", [0.0, -400.0])
