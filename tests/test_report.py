@@ -13,9 +13,10 @@ from recorded_night import BUDGET, IDENTITY, NOISE, START, make_night
 from mlx_autoresearch.conditions import Conditions, Entry
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night
-from mlx_autoresearch.records import CRASH, DISCARD, KEEP, Claim, Proposal, RunResult, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Claim, Proposal, RunResult, Verdict
 from mlx_autoresearch.report import summary
 from mlx_autoresearch.report.gather import RUNNING, NightFacts, Span, gather
+from mlx_autoresearch.report.page import render
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +202,23 @@ def test_the_headline_says_what_was_won(facts: NightFacts, tmp_path: Path) -> No
     add(night, KEEP, 1.3)
     add(night, DISCARD, 1.4)
     assert "Nothing is better" in summary.headline(gather(night.root, running=False))
+
+
+def test_a_keep_names_what_it_builds_on(tmp_path: Path) -> None:
+    night = empty_night(tmp_path / "night")
+    add(night, KEEP, 1.3)
+    add(night, INCONCLUSIVE, 1.29, parent=0)
+    add(night, INCONCLUSIVE, 1.28, parent=1)
+    add(night, DISCARD, 1.31, parent=0)
+    add(night, KEEP, 1.2, parent=2)
+    add(night, KEEP, 1.1, parent=4)
+    facts = gather(night.root, running=False)
+    assert [[held.number for held in facts.built_on(row)] for row in facts.keeps] == [[1, 2], []]
+    page = render(facts)
+    assert page.count("It holds experiment") == 2 and '<a href="#e1">1</a> too: an edit' in page
+    add(night, KEEP, 1.0, parent=6)  # damaged: its own parent
+    facts = gather(night.root, running=False)
+    assert facts.built_on(facts.keeps[-1]) == []
 
 
 def test_a_failed_baseline(tmp_path: Path) -> None:

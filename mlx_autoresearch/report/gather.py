@@ -159,6 +159,15 @@ class NightFacts:
         """Kept edits, the baseline not among them."""
         return [row for row in self.rows if row.kept and row.number > 0]
 
+    def built_on(self, row: Row) -> list[Row]:
+        """The promising experiments, not kept themselves, whose changes an edit holds too; the oldest first."""
+        by_number, held = {each.number: each for each in self.rows}, []
+        parent = by_number.get(row.experiment.proposal.parent)
+        while parent is not None and not parent.kept and parent.number < (held[0] if held else row).number:
+            held.insert(0, parent)
+            parent = by_number.get(parent.experiment.proposal.parent)
+        return held
+
     @property
     def runs(self) -> list[RunResult]:
         """All finished runs."""
