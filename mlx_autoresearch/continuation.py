@@ -54,8 +54,9 @@ def open_reader(path: Path) -> tuple[GraphReader, int]:
     graph, vocab_size = check_graph(imported)
     rows = np.random.default_rng(0).integers(vocab_size, size=(SCORE_ROWS, CONTEXT), dtype=np.int32)
     scored = _log_probabilities(graph(mx.array(rows))[0])
-    if _cache_agrees(CachedReader(imported, CONTEXT, PIECE_LENGTHS), rows[0].tolist(), scored):
-        return GraphReader(graph, SCORE_ROWS, CONTEXT, (), CachedReader(imported, CONTEXT, PIECE_LENGTHS)), vocab_size
+    cached = CachedReader(imported, CONTEXT, PIECE_LENGTHS)
+    if _cache_agrees(cached, rows[0].tolist(), scored):
+        return GraphReader(graph, SCORE_ROWS, CONTEXT, (), cached), vocab_size
     return GraphReader(graph, SCORE_ROWS, CONTEXT, usable_lengths(graph, rows[:1], scored)), vocab_size
 
 

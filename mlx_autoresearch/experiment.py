@@ -230,8 +230,8 @@ class Laboratory:
     ) -> RunResult:
         # A smoke run may take long, and what it compiled is kept: on real text it could train and hide what it learned.
         dataset = (rehearsal_of(open_dataset(self.dataset)) if smoke else self.dataset).absolute()
+        resumed = 0.0 if checkpoint_seconds is None else prepare_to_resume(folder)  # first: it clears the folder
         kernels = self._kernels(training_file, folder, smoke)  # before the clock starts
-        resumed = 0.0 if checkpoint_seconds is None else prepare_to_resume(folder)
         settings = RunSettings(
             dataset=str(dataset),
             folder=str(folder.absolute()),

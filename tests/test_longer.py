@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trained_night import TINY_TRAIN, identity_of
 
-from mlx_autoresearch import longer
+from mlx_autoresearch import experiment, longer
 from mlx_autoresearch.chosen_model import choose_model
 from mlx_autoresearch.curve import CURVE_FILE, read_points
 from mlx_autoresearch.dataset import Dataset
@@ -26,6 +26,8 @@ from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import PROJECT
 from mlx_autoresearch.records import KEEP, Proposal, RunResult, Verdict
 from mlx_autoresearch.report.terminal import Terminal
+from mlx_autoresearch.sandbox import NO_SANDBOX
+from mlx_autoresearch.sandbox.choice import choose
 from mlx_autoresearch.settings import CHECKPOINT_FILE
 
 BASELINE, BEST = (1.31, 1.32), (1.28, 1.29)
@@ -148,9 +150,17 @@ def test_finished_runs_are_kept_and_an_interrupted_one_begins_anew(
     assert "trained from scratch for 4 seconds, longer than the night's runs" in card and "after 4 s" in card
 
 
+@pytest.mark.parametrize("confined", [False, True])
 def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    confined: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sandbox = NO_SANDBOX
+    if confined:
+        choice = choose()
+        if not choice.works:
+            pytest.skip("; ".join(choice.problems))
+        sandbox = choice.sandbox
+        monkeypatch.setattr(experiment, "file_to_share", lambda: None)  # compiling the own file takes a minute
     monkeypatch.setattr(longer, "CHECKPOINT_SECONDS", 0.5)
     night = Night.open(tmp_path / "nov24", identity_of(dataset))
     source = TINY_TRAIN.read_text(encoding="utf-8").replace("STEPS = 15", "STEPS = 1_000_000")
@@ -168,7 +178,7 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(
         return look
 
     def training(on_progress: Callable[[Progress], None]) -> LongerTraining:
-        laboratory = Laboratory(dataset.folder, 6.0, on_progress)
+        laboratory = Laboratory(dataset.folder, 6.0, on_progress, sandbox)
         return LongerTraining(night, record, laboratory, FixedFiles.of(dataset), Terminal(plain=True))
 
     with pytest.raises(KeyboardInterrupt):
