@@ -131,7 +131,7 @@ def test_a_job_whose_starter_is_dead_already_never_starts(tmp_path: Path) -> Non
 
 
 def test_sandbox_that_cannot_be_made_runs_nothing(tmp_path: Path) -> None:
-    order = '{"limits": {}, "filter": false, "landlock": null}'
+    order = '{"limits": {}, "filter": false, "cuda": false, "landlock": null}'
     command = [sys.executable, "-I", "-S", warden.__file__, order, sys.executable, "-c", "print('ran')"]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == warden.CANNOT_CONFINE and "ran" not in answer.stdout and "sandbox:" in answer.stderr
@@ -140,7 +140,7 @@ def test_sandbox_that_cannot_be_made_runs_nothing(tmp_path: Path) -> None:
 def test_filter_refuses_what_it_names_and_foreign_numbers() -> None:
     refused = warden.REFUSED_CALLS | warden.CALLS_BY_NAME_OF_FILE
     for machine, index in (("x86_64", 0), ("aarch64", 1)):
-        lines = list(struct.iter_unpack("=HBBI", warden.filter_program(machine, refused)))
+        lines = list(struct.iter_unpack("=HBBI", warden.filter_program(machine, refused, cuda=False)))
         architecture = warden.AUDIT_ARCHITECTURE[machine]
         for pair in refused.values():
             if pair[index] is not None:
@@ -150,17 +150,65 @@ def test_filter_refuses_what_it_names_and_foreign_numbers() -> None:
         assert judge(lines, architecture, 0x40000000) == "refused"  # x32
         assert judge(lines, 0x40000003, 1) == "refused"  # 32-bit code
     with pytest.raises(warden.CannotConfineError):
-        warden.filter_program("riscv64", refused)
+        warden.filter_program("riscv64", refused, cuda=False)
 
 
-def judge(lines: list[tuple[int, int, int, int]], architecture: int, number: int) -> str:
+def test_filter_for_cuda_leaves_one_kind_of_socket_and_connects_none() -> None:
+    close_on_exec = 0x80000
+    for machine, index in (("x86_64", 0), ("aarch64", 1)):
+        lines = list(struct.iter_unpack("=HBBI", warden.filter_program(machine, warden.REFUSED_CALLS, cuda=True)))
+        architecture, call = warden.AUDIT_ARCHITECTURE[machine], warden.SOCKET_CALL[index]
+        for family, kind in ((1, 1), (1, 2), (2, 1), (2, 5), (10, 2), (16, 3), (17, 5)):
+            assert judge(lines, architecture, call, (family, kind)) == "refused"
+        assert judge(lines, architecture, call, (1, 5)) == "allowed"
+        assert judge(lines, architecture, call, (1, 5 | close_on_exec)) == "allowed"
+        for pair in [warden.CONNECT_CALL, *warden.REFUSED_CALLS.values()]:
+            assert judge(lines, architecture, pair[index], (0, 0)) == "refused"
+        assert {judge(lines, architecture, number) for number in (0, 1, 2, 3, 57, 63)} == {"allowed"}
+
+
+SOCKETS = """
+import json, socket
+made = []
+for words in ("UNIX STREAM", "UNIX DGRAM", "UNIX SEQPACKET", "INET STREAM", "INET DGRAM"):
+    family, kind = words.split()
+    try:
+        socket.socket(getattr(socket, "AF_" + family), getattr(socket, "SOCK_" + kind)).close()
+        made.append(words)
+    except PermissionError:
+        pass
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
+    own.bind("\\0cuda-uvmfd-test")
+    own.listen()
+    try:
+        own.connect("/tmp/none")
+    except PermissionError:
+        made.append("no connection")
+print(json.dumps(made))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+def test_what_is_left_of_sockets_for_cuda() -> None:
+    """The filter as the kernel carries it out: CUDA's driver can listen, nothing can be reached."""
+    order = {"limits": dict.fromkeys(("memory_bytes", "processes", "file_bytes", "open_files")), "landlock": None}
+    command = [sys.executable, "-I", "-S", warden.__file__, json.dumps(order | {"filter": True, "cuda": True})]
+    done = subprocess.run([*command, sys.executable, "-c", SOCKETS], capture_output=True, text=True)
+    assert json.loads(done.stdout) == ["UNIX SEQPACKET", "no connection"], done.stderr
+
+
+def judge(
+    lines: list[tuple[int, int, int, int]], architecture: int, number: int, arguments: tuple[int, int] = (0, 0)
+) -> str:
     """What a filter says to a system call: the few instructions of BPF that it uses, carried out here."""
     position, value = 0, 0
     while True:
         code, if_true, if_false, operand = lines[position]
         position += 1
         if code == 0x20:
-            value = {0: number, 4: architecture}[operand]
+            value = {0: number, 4: architecture, 16: arguments[0], 24: arguments[1]}[operand]
+        elif code == 0x54:
+            value &= operand
         elif code in (0x15, 0x35):
             holds = value == operand if code == 0x15 else value >= operand
             position += if_true if holds else if_false
@@ -217,11 +265,14 @@ def test_policy_never_shows_the_home_folder(tmp_path: Path, monkeypatch: pytest.
     confine([], Policy(tmp_path, (tmp_path / "home" / "project",), (), {}), Sandbox(LANDLOCK))
 
 
-def test_landlock_gets_the_devices_of_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlx_autoresearch.sandbox.bubblewrap.gpu_devices", lambda: ["/dev/nvidia0"])
-    command = confine(["/bin/true"], Policy(tmp_path, (tmp_path,), (), {}), Sandbox(LANDLOCK)).command
-    order = json.loads(command[command.index("/bin/true") - 1])
-    assert order["landlock"]["devices"] == ["/dev/nvidia0"] and order["limits"]["memory_bytes"] is None
+def test_a_gpu_opens_its_devices_and_its_socket_in_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap, "gpu_devices", lambda: ["/dev/nvidia0"])
+    monkeypatch.setattr(bubblewrap, "_options", lambda program: "")
+    for kind, program in ((BUBBLEWRAP, "bwrap"), (LANDLOCK, "")):
+        command = confine(["/bin/true"], Policy(tmp_path, (tmp_path,), (), {}), Sandbox(kind, program)).command
+        order = json.loads(command[command.index("/bin/true") - 1])
+        assert order["limits"]["memory_bytes"] is None and order["cuda"] is (kind == BUBBLEWRAP)
+        assert ("/dev/nvidia0" in command) is (kind == BUBBLEWRAP)
 
 
 def test_every_link_to_python_is_followed(tmp_path: Path) -> None:

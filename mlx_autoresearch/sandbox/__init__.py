@@ -107,7 +107,6 @@ def confine(command: list[str], policy: Policy, sandbox: Sandbox) -> Confined:
         # Python finds modules by listing the folder; Landlock shows the names below it then, but no contents.
         listed = _names((paths.PROJECT,))
         names = {"readable": _names(policy.readable), "writable": _names(policy.writable), "listed": listed}
-        names["devices"] = bubblewrap.gpu_devices()
         return Confined(_with_warden(command, policy, names), environment, policy.folder, guard, encodes_signals=True)
     line = bubblewrap.command_line(sandbox.program, _with_warden(command, policy), policy)
     return Confined(line, environment, policy.folder, guard, encodes_signals=True)
@@ -166,7 +165,7 @@ def require_working(sandbox: Sandbox) -> None:
 
 def _with_warden(command: list[str], policy: Policy, landlock: dict[str, list[str]] | None = None) -> list[str]:
     order = {"limits": _limits(policy.limits), "filter": sys.platform == "linux", "landlock": landlock}
-    order["parent"] = os.getpid()
+    order |= {"cuda": landlock is None and bool(bubblewrap.gpu_devices()), "parent": os.getpid()}
     return [sys.executable, "-I", "-S", warden.__file__, json.dumps(order), *command]
 
 

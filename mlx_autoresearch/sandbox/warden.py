@@ -4,8 +4,9 @@ It stands alone, because every run pays for what it loads. ORDER is JSON:
 
     limits     {"memory_bytes": ..., "processes": ..., "file_bytes": ..., "open_files": ...}; null is no limit
     filter     whether to refuse system calls by seccomp (Linux)
-    landlock   null, or {"readable": [...], "writable": [...], "listed": [...], "devices": [...]}: namespaces and
-               Landlock, where bubblewrap is not there
+    cuda       whether the filter leaves the one kind of socket that CUDA's driver listens at
+    landlock   null, or {"readable": [...], "writable": [...], "listed": [...]}: namespaces and Landlock, where
+               bubblewrap is not there
     parent     number of the process that asks for it, with whose death everything ends (with Landlock)
 
 What is asked for and can't be done ends it with status 125 and a sentence: it never runs PROGRAM with more rights.
@@ -52,7 +53,7 @@ RIGHTS_OF_VERSION = {1: 13, 2: 14, 3: 15, 4: 15}
 OLDEST_LANDLOCK = 3
 """Before it, files could be cut off anywhere."""
 
-LITTLE_OF_PROC = ("self", "cpuinfo", "meminfo", "stat", "sys/kernel/osrelease", "version", "driver/nvidia")
+LITTLE_OF_PROC = ("self", "cpuinfo", "meminfo", "stat", "sys/kernel/osrelease", "version")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 AUDIT_ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -81,6 +82,12 @@ REFUSED_CALLS = {
     "finit_module": (313, 273),
     "kexec_load": (246, 104),
 }
+
+SOCKET_CALL, CONNECT_CALL = REFUSED_CALLS["socket"], (42, 203)
+
+UNIX_FAMILY, SEQUENCED_PACKETS, SOCKET_KIND = 1, 5, 15
+"""CUDA's driver binds such a socket at the abstract name cuda-uvmfd-... and listens, else cuInit gives error 304 (seen
+on an H200 with driver 580). Nobody has to connect. Of the second argument of socket(2) the low bits are the kind."""
 
 CALLS_BY_NAME_OF_FILE = {
     # Landlock doesn't guard a file's mode, owner, times and attributes. None: that architecture has no such call.
@@ -155,34 +162,38 @@ def drop_capabilities() -> None:
             prctl(DROP_CAPABILITY, capability)
 
 
-def filter_program(machine: str, refused: dict[str, tuple]) -> bytes:
+def filter_program(machine: str, refused: dict[str, tuple], cuda: bool) -> bytes:
     """The seccomp filter for an architecture, as classic BPF: what is refused fails with EPERM, the rest goes on.
 
-    Calls of another architecture (32-bit code on a 64-bit kernel, x32) have other numbers: all refused.
+    Calls of another architecture (32-bit code on a 64-bit kernel, x32) have other numbers: all refused. For `cuda` the
+    socket that its driver needs can be made, and no socket at all be connected.
 
     Raises:
         CannotConfineError: the architecture's numbers aren't known here.
     """
     if machine not in AUDIT_ARCHITECTURE:
         raise CannotConfineError(f"no system call filter is known for {machine}")
-    numbers = [pair[list(AUDIT_ARCHITECTURE).index(machine)] for pair in refused.values()]
+    index = list(AUDIT_ARCHITECTURE).index(machine)
+    numbers = [pair[index] for pair in (refused | {"connect": CONNECT_CALL} if cuda else refused).values()]
     numbers = [number for number in numbers if number is not None]
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
-    refuse_at = len(numbers) + 5
-    lines = [(load, 0, 0, 4), (equal, 0, refuse_at - 2, AUDIT_ARCHITECTURE[machine]), (load, 0, 0, 0)]
-    lines.append((at_least, refuse_at - 4, 0, 0x40000000))
-    lines += [(equal, refuse_at - 5 - index, 0, number) for index, number in enumerate(numbers)]
-    lines += [(answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050000 | errno.EPERM)]
-    return b"".join(struct.pack("=HBBI", *line) for line in lines)
+    load, mask, equal, at_least, answer = 0x20, 0x54, 0x15, 0x35, 0x06
+    allow, refuse = (answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x00050000 | errno.EPERM)
+    lines = [(load, 0, 0, 4), (equal, 1, 0, AUDIT_ARCHITECTURE[machine]), refuse]
+    lines += [(load, 0, 0, 0), (at_least, 0, 1, 0x40000000), refuse]
+    if cuda:
+        lines += [(equal, 0, 7, SOCKET_CALL[index]), (load, 0, 0, 16), (equal, 0, 4, UNIX_FAMILY)]
+        lines += [(load, 0, 0, 24), (mask, 0, 0, SOCKET_KIND), (equal, 0, 1, SEQUENCED_PACKETS), allow, refuse]
+    lines += [(equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
+    return b"".join(struct.pack("=HBBI", *line) for line in [*lines, allow, refuse])
 
 
-def refuse_calls(refused: dict[str, tuple]) -> None:
+def refuse_calls(refused: dict[str, tuple], cuda: bool) -> None:
     """Install the filter; programs started later keep it.
 
     Raises:
         CannotConfineError: it can't be installed.
     """
-    program = filter_program(platform.machine(), refused)
+    program = filter_program(platform.machine(), refused, cuda)
     instructions = ctypes.create_string_buffer(program, len(program))
     header = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions)))
     prctl(NO_NEW_PRIVILEGES, 1)
@@ -196,10 +207,10 @@ def landlock_version() -> int:
     return max(0, library().syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
-def restrict_files(readable: list[str], writable: list[str], listed: list[str], devices: list[str]) -> None:
+def restrict_files(readable: list[str], writable: list[str], listed: list[str]) -> None:
     """Landlock: from now on only these files can be opened, only those below `writable` changed; and no TCP.
 
-    Of the folders in `listed`, and those below them, the names can be read; `devices` are those of the GPU.
+    Of the folders in `listed`, and those below them, the names can be read.
 
     Raises:
         CannotConfineError: the kernel's Landlock is missing, too old, or refuses.
@@ -212,8 +223,7 @@ def restrict_files(readable: list[str], writable: list[str], listed: list[str], 
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     rules = _checked(library().syscall(CREATE_RULESET, attributes, ctypes.c_size_t(size), 0))
     proc = [f"/proc/{name}" for name in LITTLE_OF_PROC]
-    usable = (*DEVICES, *devices)
-    granted_to = ((readable, READING), (proc, READING), (usable, READING | WRITE_FILE), (writable, WRITING))
+    granted_to = ((readable, READING), (proc, READING), (DEVICES, READING | WRITE_FILE), (writable, WRITING))
     for names, granted in (*granted_to, (listed, READ_FOLDER)):
         for name in names:
             with suppress(FileNotFoundError):
@@ -299,7 +309,8 @@ def main(order: dict, command: list[str]) -> None:
         restrict_files(**order["landlock"])
     set_limits(order["limits"])
     if order["filter"]:
-        refuse_calls(REFUSED_CALLS | (CALLS_BY_NAME_OF_FILE if order["landlock"] is not None else {}))
+        by_name = CALLS_BY_NAME_OF_FILE if order["landlock"] is not None else {}
+        refuse_calls(REFUSED_CALLS | by_name, order["cuda"])
     os.execv(command[0], command)
 
 
