@@ -8,6 +8,9 @@ The usual state is not a constant but the median of the last runs, valid or not.
 cooling balance, and what is compared is measured there: a single run that was cooler or hotter is an outlier, three
 are the new state. The first runs of a night are as unfair as the hottest, so no direction is favoured.
 
+Scores of two states are not compared: each run that counts carries the number of its state, and the incumbent is run
+again in a new one before anything is decided.
+
     runs/<tag>/conditions.jsonl      a line for every finished run: its conditions, and why it doesn't count, if so
 """
 
@@ -29,7 +32,7 @@ JUDGED_BUDGET_SECONDS = 30.0
 """Below this budget a night is practice: the probe would take a good part of it, so nothing is probed or repeated."""
 
 INVALID_IN_A_ROW = 3
-"""After so many invalid runs the next one counts whatever its conditions: this is how the machine is tonight."""
+"""After so many invalid runs the next one counts whatever its conditions: so the machine is now, in a new state."""
 
 OTHER_LOAD_SHARE = 0.25
 """Share of all cores that other programs (or, in a virtual machine, other machines) may use during a run beyond what
@@ -213,6 +216,20 @@ class ConditionsLog:
         append_line(self.path, json.dumps(asdict(Entry(experiment, run, conditions, reason))))
         self.entries.append(Entry(experiment, run, conditions, reason))
         return reason
+
+    @property
+    def state(self) -> int:
+        """How often the machine has changed its state: a run counted after INVALID_IN_A_ROW that did not."""
+        changes = in_a_row = 0
+        for entry in self.entries:
+            changes += entry.invalid is None and in_a_row >= INVALID_IN_A_ROW
+            in_a_row = in_a_row + 1 if entry.invalid else 0
+        return changes
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether the last run did not count: the machine may be changing."""
+        return bool(self.entries) and self.entries[-1].invalid is not None
 
     def _many_invalid(self) -> bool:
         lately = self.entries[-INVALID_IN_A_ROW:]

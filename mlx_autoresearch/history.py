@@ -144,7 +144,7 @@ class Experiment:
     def measurements(self) -> list[Measurement]:
         """val_bpb of the scored runs with their times, in order."""
         scored = [run for run in self.runs if run.failure is None and run.val_bpb is not None]
-        return [Measurement(run.val_bpb, run.started or 0.0) for run in scored]
+        return [Measurement(run.val_bpb, run.when) for run in scored]
 
     @property
     def mean_bpb(self) -> float | None:

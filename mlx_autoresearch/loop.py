@@ -38,6 +38,7 @@ from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.curve import CURVE_FILE, read_points, step_drift
 from mlx_autoresearch.curves import Curves
 from mlx_autoresearch.dataset import Dataset
+from mlx_autoresearch.early_kill import Watch
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.evidence import LOG_FILE as RUN_LOG_FILE
 from mlx_autoresearch.experiment import GRACE_SECONDS, Laboratory, Progress
@@ -52,7 +53,7 @@ from mlx_autoresearch.opening import choose_tag, night_so_far, open_or_make_data
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
-from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STATE_SECONDS, STOPPED_EARLY, Proposal, Verdict
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
@@ -139,7 +140,8 @@ class Loop:
             self._conclude(experiment)
 
     def _incumbent_is_due(self) -> bool:
-        return verdict.is_due(self.night.incumbent().measurements, self.clock.now())
+        now = self.clock.now() + self.machine_watch.log.state * STATE_SECONDS
+        return verdict.is_due(self.night.incumbent().measurements, now)
 
     def _finished(self) -> bool:
         enough = self.limits.experiments is not None and self.night.decided_edits() >= self.limits.experiments
@@ -320,10 +322,10 @@ class Loop:
             with self.timeline.span("wait", experiment=experiment.number):
                 speed = self.machine_watch.wait()
         folder = experiment.new_run_folder()
-        laboratory_run = self.laboratory.run
-        if number == 1 and (incumbent := self.night.incumbent()) is not None:
-            watch = self._curves().watch(experiment, incumbent, folder / CURVE_FILE)
-            laboratory_run = laboratory_run if watch is None else partial(laboratory_run, hopeless=watch)
+        laboratory_run, log = self.laboratory.run, self.machine_watch.log
+        if number == 1 and (hopeless := self._early_stop(experiment, folder)) is not None:
+            laboratory_run = partial(laboratory_run, hopeless=hopeless)
+        state = log.state
         started = self.clock.now()
         with self._stage(experiment, f"run {number}"), ConditionsMeter(speed) as meter:
             result = laboratory_run(experiment.folder / "train_mlx.py", folder, seed=number, splits=splits)
@@ -334,7 +336,16 @@ class Loop:
             return
         if result.failure is not None:
             self._require_room()
-        experiment.record_result(folder, replace(result, started=round(started, 1)))
+        if log.state != state:
+            self.terminal.say("The machine has changed: the best file so far is run again before anything is compared.")
+        experiment.record_result(folder, replace(result, started=round(started, 1), state=log.state))
+
+    def _early_stop(self, experiment: Experiment, folder: Path) -> Watch | None:
+        """What may stop a first run; None where the machine may not be as it was for the incumbent's curves."""
+        incumbent, log = self.night.incumbent(), self.machine_watch.log
+        if incumbent is None or log.is_unsettled or any(run.state != log.state for run in incumbent.runs[-1:]):
+            return None
+        return self._curves().watch(experiment, incumbent, folder / CURVE_FILE)
 
     def _require_room(self) -> None:
         """Stop before a full disk makes experiments fail that might be good, and before their failures are recorded.

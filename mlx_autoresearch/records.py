@@ -45,6 +45,11 @@ class Proposal:
     repairs: int | None = None
 
 
+STATE_SECONDS = 10_000 * 3600.0
+"""By so much later does a run count as begun whenever the machine has changed its state: another program that computes
+all night, another room. Levels walk in time (noise.py), so what was measured before then says next to nothing."""
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What came of one training run: either a score, or the reason why there is none.
@@ -68,6 +73,7 @@ class RunResult:
         started: when it began, in seconds since 1970 on the night's clock; None when not recorded. Only order and
             distance matter.
         resumed_seconds: it was cut off, and went on from a checkpoint of this second; None for a run in one piece.
+        state: which of the states that the machine was in tonight, from 0, see `conditions.ConditionsLog.state`.
     """
 
     seed: int
@@ -89,11 +95,17 @@ class RunResult:
     threads: int | None = None
     started: float | None = None
     resumed_seconds: float | None = None
+    state: int = 0
+
+    @property
+    def when(self) -> float:
+        """When it began, for comparisons: what was measured in another state of the machine is far away in time."""
+        return (self.started or 0.0) + self.state * STATE_SECONDS
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A score and when its run began, in seconds since 1970; 0, long before all others, where that was not recorded."""
+    """A score and when its run began, see `RunResult.when`; 0, before all others, where that was not recorded."""
 
     bpb: float
     when: float = 0.0

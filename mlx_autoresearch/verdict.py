@@ -29,7 +29,7 @@ import numpy as np
 
 from mlx_autoresearch.levels import Known, Level, follow
 from mlx_autoresearch.noise import Noise
-from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict
+from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, STATE_SECONDS, Measurement, Verdict
 
 BASELINE_RUNS = 2
 """Runs of the unchanged file before the first edit: the least that says anything about noise."""
@@ -231,6 +231,8 @@ def decide(
     over_base = found if base is None else compare(candidate, Known((), base.level), noise)
     promising = found.expected > 0 and over_base.expected > 0
     words = _Words(found, candidate, incumbent, noise, incumbent_number, base, promising)
+    if runs <= run_limit and not in_one_state(candidate, incumbent.runs):
+        return RunAgain("incumbent")
     fresh = is_fresh(candidate, incumbent.runs)
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     sure = found.chance >= KEEP_PROBABILITY
@@ -267,6 +269,11 @@ def worth_a_run(noise: Noise) -> float:
 def is_fresh(candidate: Sequence[Measurement], incumbent: Sequence[Measurement]) -> bool:
     """Whether the incumbent was run near the candidate's newest run."""
     return any(abs(candidate[-1].when - run.when) <= FRESH_SECONDS for run in incumbent)
+
+
+def in_one_state(candidate: Sequence[Measurement], incumbent: Sequence[Measurement]) -> bool:
+    """Whether the incumbent was run in the machine's state of the candidate's newest run."""
+    return any(abs(candidate[-1].when - run.when) < STATE_SECONDS / 2 for run in incumbent)
 
 
 def is_due(incumbent: Sequence[Measurement], now: float) -> bool:

@@ -96,6 +96,18 @@ def test_after_invalid_runs_in_a_row_the_next_one_counts(tmp_path) -> None:
     assert [reason is None for reason in reasons] == ([False] * INVALID_IN_A_ROW + [True]) * 2
 
 
+def test_a_run_that_counts_after_invalid_ones_in_a_row_begins_a_new_state(tmp_path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    busy, states, unsettled = replace(QUIET, other_cores=3.0), [], []
+    for conditions in [*[QUIET] * 4, busy, busy, *[QUIET] * 3, *[busy] * 6]:
+        log.judge(1, 1, conditions, True)
+        states.append(log.state)
+        unsettled.append(log.is_unsettled)
+    assert states == [0] * 12 + [1] * 3
+    assert unsettled == [False] * 4 + [True] * 2 + [False] * 3 + [True] * 3 + [False] * 3
+    assert ConditionsLog.open(log.path).state == 1
+
+
 def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) -> None:
     path = tmp_path / "conditions.jsonl"
     log = ConditionsLog.open(path)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -394,6 +395,28 @@ def test_a_run_on_a_busy_machine_is_repeated_and_the_reason_kept(
     assert "doesn't count and will be repeated: other programs used 3.0 of 4 cores" in shown(loop)
     entries = ConditionsLog.open(tmp_path / "night" / "conditions.jsonl").entries
     assert [entry.invalid is None for entry in entries] == [True, True, False, True]
+
+
+def test_a_machine_that_slows_down_for_good_costs_no_good_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it scores afterwards is worse by more than the edit gains: only the incumbent, run anew, shows the gain."""
+    baseline = loop_module.PROJECT / "train_mlx.py"
+    baseline.write_text(rate(0.5)(baseline.read_text()))
+    loop = make_loop(tmp_path / "night", [rate(0.9), rate(0.05), rate(0.7)])
+    loop.laboratory.closer_look = lambda result: replace(result, test_bpb=2.0)
+    works, loads = loop.laboratory.run, []
+
+    def run(*arguments: object, **named: object) -> RunResult:
+        loads.append(2.0 if len(loads) > 2 else 0.0)
+        result = works(*arguments, **named)
+        return replace(result, val_bpb=result.val_bpb + 0.3 * loads[-1])
+
+    loop.laboratory.run = run
+    monkeypatch.setattr(conditions_meter, "summary", lambda *_: Conditions(other_cores=loads[-1], cores=4))
+    loop.run()
+    assert statuses(loop) == [KEEP, DISCARD, KEEP, DISCARD] and "The machine has changed" in shown(loop)
+    baseline_runs, lucky_runs = loop.night.experiments[0].runs, loop.night.experiments[2].runs
+    assert [run.state for run in baseline_runs][:3] == [0, 0, 1] and {run.state for run in lucky_runs} == {1}
+    assert 0.3 < loop.night.experiments[2].verdict.expected_gain < 0.46
 
 
 def test_a_failure_of_the_edits_own_is_not_excused_by_a_busy_machine(

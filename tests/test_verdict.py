@@ -10,7 +10,7 @@ import pytest
 
 from mlx_autoresearch.levels import Known
 from mlx_autoresearch.noise import Noise
-from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, Verdict, claimed
+from mlx_autoresearch.records import DISCARD, INCONCLUSIVE, KEEP, Measurement, RunResult, Verdict, claimed
 from mlx_autoresearch.verdict import (
     EQUAL_LOSS,
     FRESH_SECONDS,
@@ -53,6 +53,18 @@ def test_posterior_by_hand() -> None:
     assert vague.expected == pytest.approx(float(believed.weights @ believed.gains), rel=0.01)
     assert vague.chance == pytest.approx(0.16, abs=0.01)
     assert vague.hope - vague.loss == pytest.approx(vague.expected)
+
+
+def test_what_was_measured_in_another_state_of_the_machine_is_not_compared() -> None:
+    """The same scores, but the machine changed before the candidate's run: the incumbent has to run again first."""
+    later = RunResult(1, started=100.0, state=1).when
+    candidate, incumbent = [Measurement(1.1, later)], at_once(1.0, 1.0)
+    assert decide(at_once(1.1), Known(incumbent), KNOWN, 0).status == DISCARD
+    assert decide(candidate, Known(incumbent), KNOWN, 0) == RunAgain("incumbent")
+    now = [*incumbent, Measurement(1.2, later + 300)]
+    assert compare(candidate, Known(now), KNOWN).measured == pytest.approx(0.1, abs=0.001)
+    # An incumbent that fails can't be run: it ends all the same.
+    assert decide(candidate * (RUN_LIMIT + 1), Known(incumbent), KNOWN, 0).status in (DISCARD, INCONCLUSIVE)
 
 
 def test_what_may_be_claimed_is_less_than_what_was_measured() -> None:

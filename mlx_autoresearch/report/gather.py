@@ -224,7 +224,7 @@ def _row(experiment: Experiment, texts: Mapping[int, SharedText], noise: Noise, 
 
 def _test_measurements(experiment: Experiment) -> list[Measurement]:
     scored = [run for run in experiment.runs if run.failure is None and run.test_bpb is not None]
-    return [Measurement(run.test_bpb, run.started or 0.0) for run in scored]
+    return [Measurement(run.test_bpb, run.when) for run in scored]
 
 
 def _estimate(scores: Sequence[float], noise: Noise) -> Estimate | None:
