@@ -24,7 +24,7 @@ REMEMBERED_TEXTS = 8
 """Texts whose caches are kept, so that several can be written in turn."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """How far a text was read.
 
@@ -72,9 +72,9 @@ class CachedReader:
             mx.eval(logits, arrays)
             pieces.append(logits[0, : len(piece)])
             position += length
-        if before is not None and before.tokens == list(text[: len(before.tokens)]):  # the same text, further
-            self.readings.remove(before)
-        self.readings = [*self.readings, Reading(list(text), arrays)][-REMEMBERED_TEXTS:]
+        goes_on = before is not None and before.tokens == list(text[: len(before.tokens)])  # the same text, further
+        others = [reading for reading in self.readings if not (goes_on and reading is before)]
+        self.readings = [*others, Reading(list(text), arrays)][-REMEMBERED_TEXTS:]
         return mx.concatenate(pieces)[first - known :].astype(mx.float32)
 
 

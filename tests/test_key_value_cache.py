@@ -123,6 +123,18 @@ def test_texts_in_turn_share_their_beginning_and_do_not_disturb_each_other() -> 
     assert len(reader.readings) == REMEMBERED_TEXTS
 
 
+def test_answers_that_are_drawn_to_one_question_may_be_the_same() -> None:
+    """Then readings of equal tokens lie beside each other."""
+    reader = CachedReader(Counting(), CONTEXT, PIECE_LENGTHS)
+    question, rng = tokens_of(40), np.random.default_rng(0)
+    texts = [list(question) for _ in range(20)]
+    for _ in range(12):
+        for text in texts:
+            assert reader.read(text, len(text) - 1)[0, 0].item() == sum(text)
+            text.append(int(rng.integers(1, 3)))
+    assert len(reader.readings) == REMEMBERED_TEXTS
+
+
 class Remembering(nn.Module):
     """A model with one attention that is called twice, as in a looped transformer."""
 
