@@ -4,9 +4,9 @@ A wall-clock budget makes the machine a part of the score: a hot chip, another p
 So every run records its conditions (conditions_meter.py), and one outside the machine's usual state is invalid and
 repeated.
 
-The usual state is not a constant but the median of the last runs, valid or not. A fanless laptop settles where heat and
-cooling balance, and what is compared is measured there: a single run that was cooler or hotter is an outlier, three
-are the new state. The first runs of a night are as unfair as the hottest, so no direction is favoured.
+The usual state is not a constant but the median of the last runs that counted. A fanless laptop settles where heat and
+cooling balance, and what is compared is measured there: a run or two that were cooler or hotter are outliers, more in a
+row are a new state. The first runs of a night are as unfair as the hottest, so no direction is favoured.
 
 Scores of two states are not compared: each run that counts carries the number of its state, and the incumbent is run
 again in a new one before anything is decided.
@@ -32,7 +32,8 @@ JUDGED_BUDGET_SECONDS = 30.0
 """Below this budget a night is practice: the probe would take a good part of it, so nothing is probed or repeated."""
 
 INVALID_IN_A_ROW = 3
-"""After so many invalid runs the next one counts whatever its conditions: so the machine is now, in a new state."""
+"""After so many invalid runs the next one counts whatever its conditions. Where they are unusual again, the machine is
+in a new state, and these runs say what is usual in it."""
 
 OTHER_LOAD_SHARE = 0.25
 """Share of all cores that other programs (or, in a virtual machine, other machines) may use during a run beyond what
@@ -48,7 +49,7 @@ SPEED_TOLERANCE = 0.10
 """How far the probe may lie from the usual speed."""
 
 USUAL_RUNS = 5
-"""The usual state is the median of so many runs: three of a new kind change it, a quarter of an hour."""
+"""The usual state is the median of so many runs: it follows a slow drift, and no single run."""
 
 LEAST_USUAL_RUNS = 3
 """Before so many runs there is no usual state, and nothing to wait for."""
@@ -172,12 +173,14 @@ class Entry:
         experiment, run: its numbers.
         conditions: the machine around it.
         invalid: why it doesn't count; None when it does.
+        is_new_state: it counts although it was unusual, as the INVALID_IN_A_ROW runs before it were.
     """
 
     experiment: int
     run: int
     conditions: Conditions
     invalid: str | None = None
+    is_new_state: bool = False
 
 
 @dataclass
@@ -198,7 +201,10 @@ class ConditionsLog:
 
     def usual(self) -> Usual:
         """The machine's usual state by now."""
-        return usual_state([entry.conditions for entry in self.entries])
+        began = max((place for place, entry in enumerate(self.entries) if entry.is_new_state), default=0)
+        led_to_it = self.entries[max(0, began - INVALID_IN_A_ROW) : began]
+        counted = [entry for entry in self.entries[began:] if entry.invalid is None]
+        return usual_state([entry.conditions for entry in (*led_to_it, *counted)])
 
     def judge(self, experiment: int, run: int, conditions: Conditions, excusable: bool) -> str | None:
         """Record a finished run; says why it doesn't count, None when it does.
@@ -208,23 +214,20 @@ class ConditionsLog:
             conditions: the machine around it.
             excusable: whether anything but sleep can excuse what came of it.
         """
-        reason = None
+        reason, is_new_state = why_invalid(conditions, self.usual()) if excusable else None, False
         if conditions.slept_seconds > SLEPT_SECONDS:
             reason = f"the machine slept for {conditions.slept_seconds:.0f} s"
-        elif excusable and not self._many_invalid():
-            reason = why_invalid(conditions, self.usual())
-        append_line(self.path, json.dumps(asdict(Entry(experiment, run, conditions, reason))))
-        self.entries.append(Entry(experiment, run, conditions, reason))
+        elif reason is not None and self._many_invalid():
+            reason, is_new_state = None, True
+        entry = Entry(experiment, run, conditions, reason, is_new_state)
+        append_line(self.path, json.dumps(asdict(entry)))
+        self.entries.append(entry)
         return reason
 
     @property
     def state(self) -> int:
-        """How often the machine has changed its state: a run counted after INVALID_IN_A_ROW that did not."""
-        changes = in_a_row = 0
-        for entry in self.entries:
-            changes += entry.invalid is None and in_a_row >= INVALID_IN_A_ROW
-            in_a_row = in_a_row + 1 if entry.invalid else 0
-        return changes
+        """Number of the state that the machine is in, from 0."""
+        return sum(entry.is_new_state for entry in self.entries)
 
     @property
     def is_unsettled(self) -> bool:
@@ -242,6 +245,7 @@ def _parse(line: str) -> Entry | None:
         entry, types = json.loads(line), field_types(Conditions)
         measured = {name: value for name, value in entry["conditions"].items() if fits(value, types.get(name))}
         invalid = None if entry["invalid"] is None else str(entry["invalid"])
-        return Entry(int(entry["experiment"]), int(entry["run"]), Conditions(**measured), invalid)
+        is_new_state = entry.get("is_new_state") is True
+        return Entry(int(entry["experiment"]), int(entry["run"]), Conditions(**measured), invalid, is_new_state)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

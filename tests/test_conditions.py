@@ -96,16 +96,31 @@ def test_after_invalid_runs_in_a_row_the_next_one_counts(tmp_path) -> None:
     assert [reason is None for reason in reasons] == ([False] * INVALID_IN_A_ROW + [True]) * 2
 
 
-def test_a_run_that_counts_after_invalid_ones_in_a_row_begins_a_new_state(tmp_path) -> None:
+def judged(log: ConditionsLog, conditions: Conditions, times: int) -> list[tuple[bool, int]]:
+    """For each of some runs alike: whether it counted, and the state afterwards."""
+    return [(log.judge(1, 1, conditions, True) is None, log.state) for _ in range(times)]
+
+
+def test_a_new_state_begins_when_an_unusual_run_follows_three_that_did_not_count(tmp_path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
-    busy, states, unsettled = replace(QUIET, other_cores=3.0), [], []
-    for conditions in [*[QUIET] * 4, busy, busy, *[QUIET] * 3, *[busy] * 6]:
-        log.judge(1, 1, conditions, True)
-        states.append(log.state)
-        unsettled.append(log.is_unsettled)
-    assert states == [0] * 12 + [1] * 3
-    assert unsettled == [False] * 4 + [True] * 2 + [False] * 3 + [True] * 3 + [False] * 3
-    assert ConditionsLog.open(log.path).state == 1
+    busy = replace(QUIET, other_cores=3.0)
+    assert judged(log, QUIET, 4) == [(True, 0)] * 4
+    assert judged(log, busy, 6) == [(False, 0)] * 3 + [(True, 1)] * 3 and not log.is_unsettled
+    assert log.usual().other_cores == 3.0 == ConditionsLog.open(log.path).usual().other_cores
+    assert judged(log, QUIET, 1) == [(True, 1)]  # less load than usual spoils nothing, unless it computes faster, too
+    faster = replace(QUIET, products=80.0, copies=50.0)
+    assert judged(log, faster, 5) == [(False, 1)] * 3 + [(True, 2)] * 2
+    assert ConditionsLog.open(log.path).state == 2
+
+
+def test_a_load_that_comes_and_goes_changes_neither_the_state_nor_what_is_usual(tmp_path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    busy = replace(QUIET, other_cores=3.0, products=30.0)
+    judged(log, QUIET, 3)
+    for times in (1, 2, 3, 3, 2, 3):
+        assert judged(log, busy, times) == [(False, 0)] * times and log.is_unsettled
+        assert judged(log, QUIET, 1) == [(True, 0)]
+    assert log.usual().speed == Speed(50.0, 30.0)
 
 
 def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) -> None:

@@ -243,3 +243,6 @@ def test_conditions_are_told_or_said_to_be_unknown(facts: NightFacts) -> None:
     assert invalid and told.startswith(f"{invalid} of {len(facts.conditions)} measured runs did not count")
     told = dict(summary.how_sure(replace(facts, conditions=[])))["Conditions"]
     assert told == "Heat, power and other programs were not measured."
+    new = Entry(3, 1, Conditions(), is_new_state=True)
+    told = dict(summary.how_sure(replace(facts, conditions=[*facts.conditions, new])))["Conditions"]
+    assert "the machine changed once, and scores from before and after are not compared" in told

@@ -235,6 +235,9 @@ def _conditions(facts: NightFacts) -> str:
         (sum(bool(run.swapped_out_bytes) for run in told), "with memory swapped out"),
     ):
         parts += [f"{count} {words}"] if count else []
+    if changes := sum(entry.is_new_state for entry in facts.conditions):
+        times = "once" if changes == 1 else f"{changes} times"
+        parts.append(f"the machine changed {times}, and scores from before and after are not compared")
     busy = [run.other_cores for run in told if run.other_cores is not None]
     parts += [f"other programs used {max(busy):.1f} cores at most"] if busy else []
     return ", ".join(parts) + "."
