@@ -139,6 +139,8 @@ def run_night(arguments: argparse.Namespace) -> None:
         AutoresearchError: it ended badly.
     """
     counter = runs_root() / f"{arguments.tag}.counter"
+    if not (runs_root() / arguments.tag).exists():
+        counter.unlink(missing_ok=True)  # of an earlier night with that tag, which somebody has removed
     researcher = [sys.executable, "-m", "benchmarks.null_edits", str(counter)]
     if arguments.gain:
         researcher += ["--gain", *arguments.gain, "--gain-at", *map(str, arguments.gain_at)]
