@@ -53,7 +53,7 @@ from mlx_autoresearch.opening import choose_tag, night_so_far, open_or_make_data
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
-from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STATE_SECONDS, STOPPED_EARLY, Proposal, Verdict
+from mlx_autoresearch.records import CRASH, DISCARD, KEEP, STOPPED_EARLY, Proposal, Verdict, in_state
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.report.update import rewrite_report, update_report
 from mlx_autoresearch.sandbox import NO_SANDBOX
@@ -140,7 +140,7 @@ class Loop:
             self._conclude(experiment)
 
     def _incumbent_is_due(self) -> bool:
-        now = self.clock.now() + self.machine_watch.log.state * STATE_SECONDS
+        now = in_state(self.clock.now(), self.machine_watch.log.state)
         return verdict.is_due(self.night.incumbent().measurements, now)
 
     def _finished(self) -> bool:

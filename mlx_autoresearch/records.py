@@ -50,6 +50,11 @@ STATE_SECONDS = 10_000 * 3600.0
 all night, another room. Levels walk in time (noise.py), so what was measured before then says next to nothing."""
 
 
+def in_state(when: float, state: int) -> float:
+    """A time in seconds as it counts in comparisons, in a state of the machine."""
+    return when + state * STATE_SECONDS
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What came of one training run: either a score, or the reason why there is none.
@@ -100,7 +105,7 @@ class RunResult:
     @property
     def when(self) -> float:
         """When it began, for comparisons: what was measured in another state of the machine is far away in time."""
-        return (self.started or 0.0) + self.state * STATE_SECONDS
+        return in_state(self.started or 0.0, self.state)
 
 
 @dataclass(frozen=True)

@@ -227,12 +227,13 @@ def decide(
         run_limit: most runs of the candidate.
         base: what it was made from, where that is not the incumbent.
     """
-    found, runs = compare(candidate, incumbent, noise, base and base.before), len(candidate)
+    runs = len(candidate)
+    if runs <= run_limit and not in_one_state(candidate, incumbent.runs):
+        return RunAgain("incumbent")
+    found = compare(candidate, incumbent, noise, base and base.before)
     over_base = found if base is None else compare(candidate, Known((), base.level), noise)
     promising = found.expected > 0 and over_base.expected > 0
     words = _Words(found, candidate, incumbent, noise, incumbent_number, base, promising)
-    if runs <= run_limit and not in_one_state(candidate, incumbent.runs):
-        return RunAgain("incumbent")
     fresh = is_fresh(candidate, incumbent.runs)
     equal = lines_saved > 0 and found.loss <= EQUAL_LOSS
     sure = found.chance >= KEEP_PROBABILITY

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from entries import entry_of
 from fake_llm import FakeLLM, text, tool_use
-from waiting import wait_until
+from waiting import alive, wait_until
 
 from mlx_autoresearch.agents import (
     AgentOptions,
@@ -82,15 +82,6 @@ def agent(folder: Path, code: str) -> CommandAgent:
     program.write_text("import os, sys, time\nprompt, source = sys.stdin.read(), open('train_mlx.py').read()\n" + code)
     line = shlex.join([sys.executable, str(program)])
     return make_agent("command", AgentOptions(ledger(folder), command=line))
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture(autouse=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import alive, wait_until
 
 from mlx_autoresearch import process
 from mlx_autoresearch.process import EXCESS, TIMEOUT, Stop, child_environment, run_process, tail
@@ -18,15 +17,6 @@ from mlx_autoresearch.process import EXCESS, TIMEOUT, Stop, child_environment, r
 def run(tmp_path: Path, code: str, seconds: float = 20.0, **options) -> process.Outcome:
     command = [sys.executable, "-c", code]
     return run_process(command, tmp_path, child_environment({}), tmp_path / "log", seconds, **options)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat")
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_output_and_status(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import alive, wait_until
 
 from mlx_autoresearch import supervise
 from mlx_autoresearch.supervise import supervised
@@ -36,19 +36,6 @@ while not os.path.exists("daemon"):
 """A program with a daemon; its own process goes on after these lines."""
 
 GOES_ON = "open('part', 'w').write(str(os.getpid())); os.rename('part', 'pid'); time.sleep(60)"
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    if not Path("/proc/self/stat").exists():
-        return True
-    try:  # a process may end between the two looks, or while its line is read
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def start(folder: Path, code: str) -> subprocess.Popen:

@@ -1,9 +1,11 @@
-"""Waiting for what other processes do."""
+"""Looking at other processes, and waiting for what they do."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+import psutil
 
 POLL_SECONDS = 0.05
 
@@ -16,3 +18,11 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be reaped."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
