@@ -6,7 +6,8 @@ repeated.
 
 The usual state is not a constant but the median of the last runs that counted. A fanless laptop settles where heat and
 cooling balance, and what is compared is measured there: a run or two that were cooler or hotter are outliers, more in a
-row are a new state. The first runs of a night are as unfair as the hottest, so no direction is favoured.
+row that are like each other are a new state. The first runs of a night are as unfair as the hottest, so no direction is
+favoured.
 
 Scores of two states are not compared: each run that counts carries the number of its state, and the incumbent is run
 again in a new one before anything is decided.
@@ -20,6 +21,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from mlx_autoresearch.files import append_line
@@ -32,8 +34,12 @@ JUDGED_BUDGET_SECONDS = 30.0
 """Below this budget a night is practice: the probe would take a good part of it, so nothing is probed or repeated."""
 
 INVALID_IN_A_ROW = 3
-"""After so many invalid runs the next one counts whatever its conditions. Where they are unusual again, the machine is
-in a new state, and these runs say what is usual in it."""
+"""After so many invalid runs one that is like most of them counts: the machine is in a new state, and these runs say
+what is usual in it."""
+
+MOST_INVALID_IN_A_ROW = 8
+"""After so many the next one counts, whatever it is like: a machine that is never twice the same would measure nothing.
+Where another program comes and goes, three unusual runs in a row are common, and no new state."""
 
 OTHER_LOAD_SHARE = 0.1
 """Share of all cores that other programs (or, in a virtual machine, other machines) may use during a run beyond what
@@ -109,9 +115,11 @@ class Usual:
     speed: Speed | None = None
     other_cores: float | None = None
     thermal_level: float | None = None
+    memory_pressure: float | None = None
+    swapped_out_bytes: float | None = None
     on_ac_power: bool | None = None
     low_power_mode: bool | None = None
-    threads: float | None = None
+    threads: int | None = None
 
 
 def usual_state(history: Sequence[Conditions]) -> Usual:
@@ -122,15 +130,20 @@ def usual_state(history: Sequence[Conditions]) -> Usual:
         known = [float(value) for value in values if value is not None]
         return statistics.median(known) if len(known) >= LEAST_USUAL_RUNS else None
 
+    threads = [c.threads for c in lately if c.threads is not None]
     products, copies = median([c.products for c in lately]), median([c.copies for c in lately])
     mains, saving = median([c.on_ac_power for c in lately]), median([c.low_power_mode for c in lately])
     return Usual(
         speed=None if products is None or copies is None else Speed(products, copies),
         other_cores=median([c.other_cores for c in lately]),
         thermal_level=median([c.thermal_level for c in lately]),
+        memory_pressure=median([c.memory_pressure for c in lately]),
+        swapped_out_bytes=median([c.swapped_out_bytes for c in lately]),
         on_ac_power=None if mains is None else mains > 0.5,
         low_power_mode=None if saving is None else saving > 0.5,
-        threads=median([c.threads for c in lately]),
+        threads=statistics.median_low(threads)
+        if len(threads) >= LEAST_USUAL_RUNS
+        else None,  # a number they were given
     )
 
 
@@ -140,9 +153,10 @@ def why_invalid(run: Conditions, usual: Usual) -> str | None:
         usually = usual.other_cores or 0.0
         if run.other_cores > usually + OTHER_LOAD_SHARE * run.cores:
             return f"other programs used {run.other_cores:.1f} of {run.cores} cores (usually {usually:.1f})"
-    if run.swapped_out_bytes is not None and run.swapped_out_bytes > LEAST_SWAPPED_OUT_BYTES:
+    swapped = (run.swapped_out_bytes or 0) - (usual.swapped_out_bytes or 0)
+    if run.swapped_out_bytes is not None and swapped > LEAST_SWAPPED_OUT_BYTES:
         return f"the machine wrote {run.swapped_out_bytes / (1 << 20):,.0f} MiB to swap"
-    if run.memory_pressure is not None and run.memory_pressure >= CRITICAL_PRESSURE:
+    if (run.memory_pressure or 0) >= CRITICAL_PRESSURE > (usual.memory_pressure or 0):
         return "memory was critically short"
     if usual.thermal_level is not None and run.thermal_level is not None and run.thermal_level > usual.thermal_level:
         return f"the chip was hotter than usual (level {run.thermal_level:g}, usually {usual.thermal_level:g})"
@@ -153,6 +167,12 @@ def why_invalid(run: Conditions, usual: Usual) -> str | None:
     if usual.threads is not None and run.threads is not None and run.threads != usual.threads:
         return f"it was given {run.threads} threads, {usual.threads:g} are usual: others came or went when it started"
     return why_not_ready(run.speed, usual)
+
+
+def are_alike(one: Conditions, other: Conditions) -> bool:
+    """Whether each of two runs would count where the other one is usual."""
+    pairs = ((one, other), (other, one))
+    return all(why_invalid(run, usual_state([usual] * LEAST_USUAL_RUNS)) is None for run, usual in pairs)
 
 
 def why_not_ready(speed: Speed | None, usual: Usual) -> str | None:
@@ -173,7 +193,7 @@ class Entry:
         experiment, run: its numbers.
         conditions: the machine around it.
         invalid: why it doesn't count; None when it does.
-        is_new_state: it counts although it was unusual, as the INVALID_IN_A_ROW runs before it were.
+        is_new_state: it counts although it was unusual, since runs before it were unusual in the same way.
     """
 
     experiment: int
@@ -217,7 +237,7 @@ class ConditionsLog:
         reason, is_new_state = why_invalid(conditions, self.usual()) if excusable else None, False
         if conditions.slept_seconds > SLEPT_SECONDS:
             reason = f"the machine slept for {conditions.slept_seconds:.0f} s"
-        elif reason is not None and self._many_invalid():
+        elif reason is not None and self._is_new_state(conditions):
             reason, is_new_state = None, True
         entry = Entry(experiment, run, conditions, reason, is_new_state)
         append_line(self.path, json.dumps(asdict(entry)))
@@ -234,9 +254,14 @@ class ConditionsLog:
         """Whether the last run did not count: the machine may be changing."""
         return bool(self.entries) and self.entries[-1].invalid is not None
 
-    def _many_invalid(self) -> bool:
-        lately = self.entries[-INVALID_IN_A_ROW:]
-        return len(lately) == INVALID_IN_A_ROW and all(entry.invalid for entry in lately)
+    def _is_new_state(self, conditions: Conditions) -> bool:
+        """Whether an unusual run is no exception any more."""
+        invalid = list(takewhile(lambda entry: entry.invalid is not None, reversed(self.entries)))
+        lately = [entry.conditions for entry in invalid[:INVALID_IN_A_ROW]]
+        if len(lately) < INVALID_IN_A_ROW:
+            return False
+        alike = sum(are_alike(conditions, each) for each in lately)
+        return alike > INVALID_IN_A_ROW // 2 or len(invalid) >= MOST_INVALID_IN_A_ROW
 
 
 def _parse(line: str) -> Entry | None:

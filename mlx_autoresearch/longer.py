@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlx_autoresearch import machine, noise, verdict
+from mlx_autoresearch import machine, noise
 from mlx_autoresearch.arguments import positive
 from mlx_autoresearch.chosen_model import LONGER
 from mlx_autoresearch.conditions import SLEPT_SECONDS
@@ -28,7 +28,7 @@ from mlx_autoresearch.experiment import Laboratory, clear_progress, print_progre
 from mlx_autoresearch.files import write_text
 from mlx_autoresearch.fixed_files import FixedFiles
 from mlx_autoresearch.history import Experiment, Night
-from mlx_autoresearch.levels import Known
+from mlx_autoresearch.levels import Known, follow
 from mlx_autoresearch.night_lock import NightLock
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.records import Proposal
@@ -206,19 +206,22 @@ def outcome(night: Night, record: Night) -> str:
         return f"{scores} It is the unchanged file: nothing was kept, so there is no gain to look for."
     if baseline_long is None or not baseline_long.scores:
         return f"{scores} Whether the night's gain holds, only the baseline trained as long can tell: --compare."
-    found = verdict.compare(best_long.measurements, Known(baseline_long.measurements), _noise(night, record))
+    run_noise = _noise(night, record)
+    # Not the verdict's comparison: that believes beforehand what is true of any edit, and this one was proven once.
+    pair = follow(Known(baseline_long.measurements), best_long.measurements, run_noise)
+    margin = run_noise.margin(pair.error)
     on_test = ""
     if best_long.test_bpb is not None and baseline_long.test_bpb is not None:
         on_test = f" and {baseline_long.test_bpb - best_long.test_bpb:+.4f} on test text"
     numbers = (
         f"After {long} the best file (experiment {best.number}) scores {_scores(best_long)}, the baseline "
-        f"{_scores(baseline_long)}: a gain of {found.measured:+.4f} ± {found.error:.4f} on validation text{on_test}, "
-        f"where the night {_gain_then(night)} after {short} (chance of being better {found.chance:.0%}, "
-        f"{len(best_long.scores)} against {len(baseline_long.scores)} runs)."
+        f"{_scores(baseline_long)}: a gain of {pair.measured:+.4f} ± {margin:.4f} on validation text{on_test}, "
+        f"where the night {_gain_then(night)} after {short} ({len(best_long.scores)} against "
+        f"{len(baseline_long.scores)} runs)."
     )
-    if found.chance >= verdict.KEEP_PROBABILITY:
+    if pair.measured > margin:
         return f"The gain holds. {numbers}"
-    if found.chance <= 1 - verdict.KEEP_PROBABILITY:
+    if pair.measured < -margin:
         return f"The gain does not hold. {numbers}"
     return f"Whether the gain holds can't be told: what is left is within the noise. {numbers} More --runs would tell."
 

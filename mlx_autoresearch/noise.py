@@ -38,11 +38,15 @@ class Noise:
     deviation: float
     degrees: float
 
-    def half_width(self, runs: int, confidence: float = 0.95) -> float:
-        """Half-width of the confidence interval of a mean over `runs` runs."""
+    def half_width(self, runs: int) -> float:
+        """Half-width of the 95 % confidence interval of a mean over `runs` runs."""
+        return self.margin(self.deviation / math.sqrt(runs))
+
+    def margin(self, error: float) -> float:
+        """Half-width of the 95 % confidence interval of what has the standard error `error` by this noise."""
         from scipy.special import stdtrit  # slow to import: not for every start
 
-        return float(stdtrit(self.degrees, 0.5 + confidence / 2)) * self.deviation / math.sqrt(runs)
+        return float(stdtrit(self.degrees, 0.975)) * error
 
 
 PRIOR_NOISE = Noise(0.01, 1)

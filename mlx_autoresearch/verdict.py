@@ -305,10 +305,10 @@ class _Words:
     def verdict(self, status: str, words: str) -> Verdict:
         found, runs = self.found, len(self.candidate)
         mean = float(np.mean([run.bpb for run in self.candidate]))
-        interval = self.noise.half_width(runs)
+        interval, margin = self.noise.half_width(runs), self.noise.margin(found.error)
         claim = f", of which {found.expected:+.4f} may be claimed" if status == KEEP else ""
         sentence = (
-            f"{words}: {mean:.4f} ± {interval:.4f}, {abs(found.measured):.4f} ± {found.error:.4f} "
+            f"{words}: {mean:.4f} ± {interval:.4f}, {abs(found.measured):.4f} ± {margin:.4f} "
             f"{'better' if found.measured > 0 else 'worse'} than experiment {self.incumbent_number} at about the same "
             f"time{claim} ({runs} run{'s' if runs > 1 else ''} against {len(self.incumbent.runs)}, noise "
             f"{self.noise.deviation:.4f}, chance of being better {found.chance:.1%})."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from mlx_autoresearch.conditions import (
     INVALID_IN_A_ROW,
     LEAST_SWAPPED_OUT_BYTES,
     LEAST_USUAL_RUNS,
+    MOST_INVALID_IN_A_ROW,
     SPEED_TOLERANCE,
     USUAL_RUNS,
     Conditions,
@@ -80,7 +82,7 @@ def test_usual_state_is_unknown_at_first_and_the_median_of_the_last_runs_later()
     assert usual_state([QUIET] * 20 + [slow] * USUAL_RUNS).speed == Speed(25.0, 30.0)
 
 
-def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tmp_path) -> None:
+def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tmp_path: Path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
     warm = replace(QUIET, thermal_level=1, products=42.0, copies=26.0)
     cold = [log.judge(0, run, QUIET, True) for run in (1, 2, 3)]
@@ -90,10 +92,55 @@ def test_a_laptop_that_settled_at_a_higher_heat_wastes_three_runs_and_no_more(tm
     assert settled[4:] == [None] * 15
 
 
-def test_after_invalid_runs_in_a_row_the_next_one_counts(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"memory_pressure": 4},
+        {"swapped_out_bytes": 2 * LEAST_SWAPPED_OUT_BYTES},
+        {"other_cores": 5.0},
+        {"thermal_level": 2},
+        {"on_ac_power": False},
+        {"low_power_mode": True},
+        {"threads": 1},
+        {"products": 30.0},
+        {"products": 90.0},
+    ],
+)
+def test_what_is_unusual_for_long_is_usual_in_the_end(change: dict, tmp_path: Path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
-    reasons = [log.judge(1, 1, replace(QUIET, memory_pressure=4), True) for _ in range(2 * INVALID_IN_A_ROW + 2)]
-    assert [reason is None for reason in reasons] == ([False] * INVALID_IN_A_ROW + [True]) * 2
+    for _ in range(USUAL_RUNS):
+        log.judge(0, 1, QUIET, True)
+    reasons = [log.judge(1, 1, replace(QUIET, **change), True) for _ in range(12)]
+    assert [reason is None for reason in reasons] == [False] * INVALID_IN_A_ROW + [True] * (12 - INVALID_IN_A_ROW)
+    assert log.state == 1
+
+
+def test_a_thief_who_comes_and_goes_makes_no_new_state(tmp_path: Path) -> None:
+    """Three unlike runs, of which none counted, then one without him whose probe was slow."""
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    robbed = [
+        replace(QUIET, other_cores=4.0, threads=2),
+        replace(QUIET, other_cores=2.2, threads=1, products=20.0),
+        replace(QUIET, other_cores=7.6, threads=1, products=40.0),
+    ]
+    slow = replace(QUIET, products=38.0, copies=25.0)
+    conditions = [QUIET] * 4 + robbed + [slow, QUIET]
+    assert [log.judge(1, 1, each, True) is None for each in conditions] == [True] * 4 + [False] * 4 + [True]
+    assert log.state == 0
+
+
+def test_a_machine_that_is_never_twice_the_same_measures_all_the_same(tmp_path: Path) -> None:
+    log = ConditionsLog.open(tmp_path / "conditions.jsonl")
+    for _ in range(USUAL_RUNS):
+        log.judge(0, 1, QUIET, True)
+    never_alike = [replace(QUIET, products=50.0 * 1.3**power, copies=30.0 * 1.3**power) for power in range(1, 10)]
+    counted = [log.judge(1, 1, each, True) is None for each in never_alike]
+    assert counted == [False] * MOST_INVALID_IN_A_ROW + [True] and log.state == 1
+
+
+def test_usual_threads_are_a_number_that_was_given() -> None:
+    given = [replace(QUIET, threads=threads) for threads in (2, 1, 1, 2)]
+    assert usual_state(given).threads == 1
 
 
 def judged(log: ConditionsLog, conditions: Conditions, times: int) -> list[tuple[bool, int]]:
@@ -101,7 +148,7 @@ def judged(log: ConditionsLog, conditions: Conditions, times: int) -> list[tuple
     return [(log.judge(1, 1, conditions, True) is None, log.state) for _ in range(times)]
 
 
-def test_a_new_state_begins_when_an_unusual_run_follows_three_that_did_not_count(tmp_path) -> None:
+def test_a_new_state_begins_when_an_unusual_run_is_like_three_that_did_not_count(tmp_path: Path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
     busy = replace(QUIET, other_cores=3.0)
     assert judged(log, QUIET, 4) == [(True, 0)] * 4
@@ -113,7 +160,7 @@ def test_a_new_state_begins_when_an_unusual_run_follows_three_that_did_not_count
     assert ConditionsLog.open(log.path).state == 2
 
 
-def test_a_load_that_comes_and_goes_changes_neither_the_state_nor_what_is_usual(tmp_path) -> None:
+def test_a_load_that_comes_and_goes_changes_neither_the_state_nor_what_is_usual(tmp_path: Path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
     busy = replace(QUIET, other_cores=3.0, products=30.0)
     judged(log, QUIET, 3)
@@ -123,7 +170,7 @@ def test_a_load_that_comes_and_goes_changes_neither_the_state_nor_what_is_usual(
     assert log.usual().speed == Speed(50.0, 30.0)
 
 
-def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) -> None:
+def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "conditions.jsonl"
     log = ConditionsLog.open(path)
     log.judge(0, 1, QUIET, True)
@@ -137,7 +184,7 @@ def test_log_is_read_back_and_torn_or_foreign_lines_are_passed_over(tmp_path) ->
     assert len(ConditionsLog.open(path).entries) == 3
 
 
-def test_only_sleep_makes_a_run_invalid_that_nothing_else_excuses_and_it_always_does(tmp_path) -> None:
+def test_only_sleep_makes_a_run_invalid_that_nothing_else_excuses_and_it_always_does(tmp_path: Path) -> None:
     log = ConditionsLog.open(tmp_path / "conditions.jsonl")
     assert log.judge(0, 1, replace(QUIET, memory_pressure=4), False) is None
     assert [log.judge(0, 1, replace(QUIET, slept_seconds=9.0), True) for _ in range(5)] == [

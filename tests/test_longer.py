@@ -65,6 +65,7 @@ def record_of(night: Night, best: tuple[float, ...], baseline: tuple[float, ...]
         ((1.10, 1.11), (1.20, 1.21), "The gain holds."),
         ((1.20, 1.21), (1.10, 1.11), "The gain does not hold."),
         ((1.20,), (1.203,), "Whether the gain holds can't be told"),
+        ((1.19,), (1.203,), "Whether the gain holds can't be told"),
         ((1.20,), (), "only the baseline trained as long can tell: --compare"),
     ],
 )

@@ -14,7 +14,7 @@ from mlx_autoresearch.conditions import Conditions, Entry
 from mlx_autoresearch.errors import AutoresearchError
 from mlx_autoresearch.history import Night
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, Claim, Proposal, RunResult, Verdict
-from mlx_autoresearch.report import summary
+from mlx_autoresearch.report import charts, summary
 from mlx_autoresearch.report.gather import RUNNING, NightFacts, Span, gather
 from mlx_autoresearch.report.page import render
 
@@ -86,6 +86,18 @@ def test_a_night_that_has_just_begun(tmp_path: Path) -> None:
     add(night, None)
     (row,) = gather(night.root, running=True).rows
     assert row.status == RUNNING and row.val is None and not row.kept
+
+
+@pytest.mark.parametrize("status", [KEEP, DISCARD, INCONCLUSIVE, None])
+def test_every_scored_experiment_is_a_point_in_sight(status: str | None, tmp_path: Path) -> None:
+    night = empty_night(tmp_path / "night")
+    add(night, KEEP, 1.30, 1.31)
+    add(night, status, 1.25, 1.26)
+    (axes,) = charts.staircase(gather(night.root, running=True), charts.Look(800, 450)).axes
+    points = [(x, round(y, 6)) for marks in axes.collections for x, y in marks.get_offsets()]
+    assert points.count((1, 1.255)) == 1
+    low, high = axes.get_ylim()
+    assert low < 1.255 < high
 
 
 def test_no_night_is_a_sentence(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ def test_what_may_be_claimed_is_less_than_what_was_measured() -> None:
 def test_loser_is_discarded_after_one_run() -> None:
     verdict = decide(at_once(1.01), known(1.0, 1.0), KNOWN, 3)
     assert isinstance(verdict, Verdict) and verdict.status == DISCARD and verdict.incumbent == 3
-    assert (
-        "0.0100" in verdict.sentence
-        and "worse than experiment 3" in verdict.sentence
-        and "1 run ag" in verdict.sentence
+    one, of_the_difference = (2.042 * 0.01 * share**0.5 for share in (1, 1 + 1 / 2))  # Student's 97.5 % at 30 degrees
+    said = (
+        f"1.0100 ± {one:.4f}, 0.0100 ± {of_the_difference:.4f} worse than experiment 3 at about the same time (1 run ag"
     )
+    assert said in verdict.sentence
 
 
 def test_far_beyond_the_noise_is_kept_at_once() -> None:

@@ -26,7 +26,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
-from mlx_autoresearch.report.gather import NightFacts, Row, Span
+from mlx_autoresearch.report.gather import RUNNING, NightFacts, Row, Span
 from mlx_autoresearch.text import shortened
 
 LABELLED_KEEPS = 14
@@ -144,6 +144,7 @@ def _points(axes: Axes, rows: Sequence[Row], high: float, look: Look) -> None:
         ("kept", [row for row in shown if row.status == KEEP or row.kept], "o", colours.accent, colours.accent, 2.2),
         ("worse", [row for row in shown if row.status == DISCARD], "o", colours.muted, "none", 1.0),
         ("in doubt", [row for row in shown if row.status == INCONCLUSIVE], "o", "none", colours.muted, 1.2),
+        ("running", [row for row in shown if row.status == RUNNING], "o", "none", colours.accent, 1.2),
     )
     for label, members, marker, face, edge, scale in kinds:
         places = [row.number for row in members], [row.val.mean for row in members]
@@ -298,8 +299,9 @@ def _title(facts: NightFacts) -> str:
     first, best = facts.baseline, facts.best
     if first is None or first.val is None or best.val is None:
         return facts.tag
-    edits = len([row for row in facts.rows if row.number > 0])
-    return f"{facts.tag}: {first.val.mean:.4f} → {best.val.mean:.4f}, {edits} experiments, {len(facts.keeps)} kept"
+    decided = len([row for row in facts.rows if row.number > 0 and row.status != RUNNING])
+    edits = "1 edit" if decided == 1 else f"{decided} edits"
+    return f"{facts.tag}: {first.val.mean:.4f} → {best.val.mean:.4f}, {edits} decided, {len(facts.keeps)} kept"
 
 
 def _figure(look: Look, count: int, left: float = 52) -> tuple[Figure, list[Axes]]:
