@@ -39,7 +39,14 @@ FIXED_THRESHOLD = 0.005
 
 STEAL_SECONDS = 120.0
 
-THIEF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+THIEF = """
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+parent = os.getppid()
+while os.getppid() == parent:
+    sum(range(1_000_000))
+"""
+"""Ends with its parent, however that ended: a thief that was left behind would rob the nights to come."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import mlx.core as mx
 import numpy as np
 import pytest
+from waiting import alive, wait_until
 
 from benchmarks.null_edits import definitions, null_edit
-from benchmarks.null_night import Outcome, keeps_if_lower, outcome
+from benchmarks.null_night import THIEF, Outcome, keeps_if_lower, outcome
 from benchmarks.training_file import load_training_file
 from mlx_autoresearch.conditions import Conditions, ConditionsLog, Entry
 from mlx_autoresearch.gate import check_source, fingerprint
@@ -88,3 +92,17 @@ def test_outcome_counts_false_keeps_and_reasons(tmp_path) -> None:
         deviation=0.02121,
     )
     assert json.dumps(found.__dict__)
+
+
+def test_a_thief_ends_with_the_benchmark_that_sent_him(tmp_path: Path) -> None:
+    """Also where that was killed: a thief left behind would rob the nights to come."""
+    sends = (
+        f"import subprocess, sys, time\nprint(subprocess.Popen([sys.executable, '-c', {THIEF!r}]).pid, flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", sends + "time.sleep(60)"], stdout=subprocess.PIPE, text=True
+    ) as sender:
+        thief = int(sender.stdout.readline())
+        assert alive(thief)
+        sender.kill()
+    assert wait_until(lambda: not alive(thief), 10)
