@@ -14,6 +14,7 @@ The night is runs/<tag>, its branch autoresearch/<tag>; started again with the s
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -40,13 +41,12 @@ FIXED_THRESHOLD = 0.005
 STEAL_SECONDS = 120.0
 
 THIEF = """
-import os, signal
+import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-parent = os.getppid()
-while os.getppid() == parent:
+while os.getppid() == int(sys.argv[1]):
     sum(range(1_000_000))
 """
-"""Ends with its parent, however that ended: a thief that was left behind would rob the nights to come."""
+"""Takes the number of its parent, and ends with it, however that ended: one left behind would rob the nights to come."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def stealing(wanted: bool) -> Iterator[None]:
 
     def steal() -> None:
         while not over.wait(STEAL_SECONDS):
-            thief = subprocess.Popen([sys.executable, "-c", THIEF], start_new_session=True)
+            thief = subprocess.Popen([sys.executable, "-c", THIEF, str(os.getpid())], start_new_session=True)
             over.wait(STEAL_SECONDS)
             thief.kill()
             thief.wait()
