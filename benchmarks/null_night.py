@@ -46,7 +46,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 while os.getppid() == int(sys.argv[1]):
     sum(range(1_000_000))
 """
-"""Takes the number of its parent, and ends with it, however that ended: one left behind would rob the nights to come."""
+"""Takes the number of its parent and ends with it, however that ended: one left behind would rob later nights."""
 
 
 @dataclass(frozen=True)

@@ -97,12 +97,12 @@ def test_outcome_counts_false_keeps_and_reasons(tmp_path) -> None:
 def test_a_thief_ends_with_the_benchmark_that_sent_him(tmp_path: Path) -> None:
     """Also where that was killed: a thief left behind would rob the nights to come."""
     sends = (
-        f"import subprocess, sys, time\nprint(subprocess.Popen([sys.executable, '-c', {THIEF!r}]).pid, flush=True)\n"
+        "import os, subprocess, sys, time\n"
+        f"print(subprocess.Popen([sys.executable, '-c', {THIEF!r}, str(os.getpid())]).pid, flush=True)\n"
+        "time.sleep(60)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", sends + "time.sleep(60)"], stdout=subprocess.PIPE, text=True
-    ) as sender:
+    with subprocess.Popen([sys.executable, "-c", sends], stdout=subprocess.PIPE, text=True) as sender:
         thief = int(sender.stdout.readline())
-        assert alive(thief)
+        assert not wait_until(lambda: not alive(thief), 1)  # he stays as long as his sender
         sender.kill()
     assert wait_until(lambda: not alive(thief), 10)
