@@ -94,7 +94,7 @@ def test_outcome_counts_false_keeps_and_reasons(tmp_path) -> None:
     assert json.dumps(found.__dict__)
 
 
-def test_a_thief_ends_with_the_benchmark_that_sent_him(tmp_path: Path) -> None:
+def test_a_thief_ends_with_the_benchmark_that_sent_him() -> None:
     """Also where that was killed: a thief left behind would rob the nights to come."""
     sends = (
         "import os, subprocess, sys, time\n"
