@@ -72,6 +72,7 @@ demo: $(STAMP)
 	$(VENV)/bin/python prepare.py --dataset stories
 	$(VENV)/bin/python -m mlx_autoresearch.loop --agent search --dataset stories --budget 8 --experiments 2 \
 	  --tag demo-`date +%Y%m%d-%H%M%S`
+	@echo "To type these commands yourself, first: source $(VENV)/bin/activate"
 
 test: $(TEST_STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile

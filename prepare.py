@@ -90,6 +90,8 @@ def main() -> None:
 
         print("\n".join(rows_summary(dataset)))
     print("\nNext: python -m mlx_autoresearch.loop")
+    if arguments.rows:
+        print("Then: python -m mlx_autoresearch.ask column=value ...")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -111,7 +111,10 @@ def read_values(words: Sequence[str], schema: Schema) -> dict[str, str]:
         if name is None and word.startswith(f"{schema.target.name}="):
             raise AutoresearchError(f"{schema.target.name!r} is what the model answers: leave it out. {told_columns}")
         if name is None:
-            raise AutoresearchError(f"{word!r} is no column with a value, as in column=value. {told_columns}")
+            what = (
+                f"There is no column {word.partition('=')[0]!r}." if "=" in word else f"{word!r} is not column=value."
+            )
+            raise AutoresearchError(f"{what} {told_columns}")
         if name in values:
             raise AutoresearchError(f"{name!r} is given twice.")
         value = tidy(word[len(name) + 1 :], schema.max_chars)
@@ -142,7 +145,9 @@ def told(answers: Sequence[str], schema: Schema) -> list[str]:
     """Lines that show one answer, or the spread of several."""
     name = schema.target.name
     if len(answers) == 1:
-        return [f"{name}: {answers[0] or '(nothing)'}"]
+        strange = schema.target.kind == NUMBER and as_number(answers[0]) is None
+        doubt = "   (no number: the model has not learned this question)" if strange else ""
+        return [f"{name}: {answers[0] or '(nothing)'}{doubt}"]
     numbers = sorted(number for answer in answers if (number := as_number(answer)) is not None)
     if schema.target.kind == NUMBER and numbers:
         low, middle, high = (numbers[round(share * (len(numbers) - 1))] for share in (0.1, 0.5, 0.9))

@@ -496,9 +496,14 @@ def _read_identity(root: Path) -> RunIdentity:
         ) from None
 
 
+def _short(value: object) -> object:
+    """A setting as a person reads it: a digest by its beginning."""
+    return f"{value[:12]}..." if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else value
+
+
 def _require_same(there: RunIdentity, here: RunIdentity, root: Path) -> None:
     differing = [
-        f"{entry.name} {getattr(there, entry.name)} there, {getattr(here, entry.name)} now"
+        f"{entry.name.replace('_', ' ')} {_short(getattr(there, entry.name))} there, {_short(getattr(here, entry.name))} now"
         for entry in fields(RunIdentity)
         if getattr(there, entry.name) != getattr(here, entry.name)
     ]

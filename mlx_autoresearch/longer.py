@@ -200,7 +200,7 @@ def outcome(night: Night, record: Night) -> str:
     baseline_long, best_long = trained_longer(record, baseline_of(night)), trained_longer(record, best)
     if best_long is None or not best_long.scores:
         return f"The best file (experiment {best.number}) was not trained for {long} yet."
-    scores = f"After {long} the best file (experiment {best.number}) scores {_scores(best_long)}, after {short} it did "
+    scores = f"After {long} the best file (experiment {best.number}) scores {_scores(best_long)}, after {short} it had "
     scores += f"{_scores(best)}."
     if best.number == 0:
         return f"{scores} It is the unchanged file: nothing was kept, so there is no gain to look for."

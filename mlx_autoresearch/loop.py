@@ -33,7 +33,7 @@ from mlx_autoresearch.agents.refusal import refusal
 from mlx_autoresearch.arguments import build_parser
 from mlx_autoresearch.branch import ImprovementBranch
 from mlx_autoresearch.briefings import Briefer, bytes_per_token
-from mlx_autoresearch.conditions import CONDITIONS_FILE, ConditionsLog
+from mlx_autoresearch.conditions import CONDITIONS_FILE, JUDGED_BUDGET_SECONDS, ConditionsLog
 from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.curve import CURVE_FILE, read_points, step_drift
 from mlx_autoresearch.curves import Curves
@@ -49,7 +49,7 @@ from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.merge import three_way_merge
 from mlx_autoresearch.night_clock import NightClock
 from mlx_autoresearch.night_lock import NightLock
-from mlx_autoresearch.opening import choose_tag, night_so_far, open_or_make_dataset
+from mlx_autoresearch.opening import choose_tag, dataset_of, night_so_far, open_or_make_dataset
 from mlx_autoresearch.paths import PROJECT, runs_root
 from mlx_autoresearch.process import tail
 from mlx_autoresearch.proposals import QUEUE_FOLDER, ProposalQueue
@@ -489,8 +489,8 @@ def where_to_look(night: Night, branch: ImprovementBranch | None) -> list[str]:
             lines.append(f"Claimed: better than the baseline by {night.claim}, the luck of what is kept taken off.")
         lines.append(f"Best model: {night.root / 'best'}")
         lines.append(f"Let it write: python -m mlx_autoresearch.sample --tag {night.root.name}")
-    if branch is not None:
-        lines.append(f"Improvements, a commit each: git log --oneline {branch.name}")
+    if branch is not None and night.claim is not None:
+        lines.append(f"Improvements, a commit each: git log {branch.start[:12]}..{branch.name}")
     return lines
 
 
@@ -532,7 +532,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
     notify.check_target(arguments.notify)
     agent_name, why = choose_agent(arguments.agent)
     terminal.say(f"Agent: {why}")
-    dataset = open_or_make_dataset(arguments.dataset, terminal)
+    dataset = open_or_make_dataset(arguments.dataset or dataset_of(arguments.tag), terminal)
     fixed_files = FixedFiles.of(dataset)
     identity = RunIdentity(
         dataset=dataset.name,
@@ -574,6 +574,10 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             terminal.say(f"Note: {note}")
         if arguments.budget <= GRACE_SECONDS:
             terminal.say(f"Note: a budget of {arguments.budget:g} s is mostly start-up; scores will say little.")
+        elif arguments.budget < JUDGED_BUDGET_SECONDS:
+            terminal.say(
+                f"Note: a budget below {JUDGED_BUDGET_SECONDS:g} s is for practice: runs count whatever else the machine does."
+            )
         if limits == SpendingLimits() and agent_name in COSTS_MONEY:
             terminal.say("Note: no spending limit is set; --max-usd or --max-tokens sets one.")
         terminal.say(

@@ -19,6 +19,9 @@ def model_card(name: str, provenance: dict, baseline: Experiment | None, experim
     """
     run, identity = provenance["run"], provenance["identity"]
     rows = [_score_row("the file that trained this model", experiment)]
+    origin = "Its training file is the unchanged one of mlx-autoresearch."
+    if baseline is None or experiment.source != baseline.source:
+        origin = "Its training file is what a night of automatic experiments (mlx-autoresearch) came to."
     if baseline is not None and experiment.source != baseline.source:
         rows.insert(0, _score_row("the unchanged file", baseline))
     this_run = f"| this model, one run | {_bpb(run['val_bpb'])} | {_bpb(run['test_bpb'])} | 1 |"
@@ -36,7 +39,7 @@ def model_card(name: str, provenance: dict, baseline: Experiment | None, experim
         f"# {_cell(name)}",
         "",
         f"A small language model, {_count(run['parameters'])} parameters, trained from scratch for {trained} on one "
-        "machine. Its training file is what a night of automatic experiments (mlx-autoresearch) came to. It continues "
+        f"machine. {origin} It continues "
         "text like its training text. It is no assistant, knows no facts, and nobody checked what it may say.",
         "",
         "## Run it",

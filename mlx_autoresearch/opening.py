@@ -29,6 +29,17 @@ def open_or_make_dataset(name: str | None, terminal: Terminal) -> Dataset:
     return open_dataset(name)
 
 
+def dataset_of(tag: str | None) -> str | None:
+    """The dataset of the night with this tag; None where there is no such night yet, or it can't be read."""
+    if tag is None:
+        return None
+    check_tag(tag)
+    try:
+        return Night.read(runs_root() / tag).identity.dataset
+    except AutoresearchError:
+        return None  # a new one, or somebody's trouble that is told when the night is opened
+
+
 def newest_tag(identity: RunIdentity) -> str | None:
     """The tag last worked on with this very dataset, budget and machine, if there is one."""
     tags = []

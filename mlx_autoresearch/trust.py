@@ -50,7 +50,7 @@ def sandbox_line(night: Night) -> str:
     """In what the night's runs ran, for the last lines; empty where no run says."""
     names = [run.sandbox for experiment in night.experiments for run in experiment.runs if run.sandbox is not None]
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
-    confined = [f"{name} ({count} runs)" for name, count in counts.items() if name != NOTHING]
+    confined = [f"{name} ({count} run{'s' if count > 1 else ''})" for name, count in counts.items() if name != NOTHING]
     bare = counts.get(NOTHING, 0)
     parts = [f"Sandbox: {', '.join(confined)}."] if confined else []
     if bare:

@@ -50,7 +50,7 @@ def test_values_are_read_by_column() -> None:
         "a=b": "c=d",
     }
     for words, told_words in (
-        (["sise=3"], "'sise=3' .*Known are size, town part, a=b"),
+        (["sise=3"], "no column 'sise'.*Known are size, town part, a=b"),
         (["size"], "column=value"),
         (["price=3"], "what the model answers"),
         (["size=3", "size=4"], "twice"),
@@ -68,6 +68,8 @@ def test_notes_say_what_makes_an_answer_doubtful() -> None:
 
 def test_spread_of_answers() -> None:
     assert told(["326"], HOMES) == ["price: 326"]
+    (doubtful,) = told(["VS1"], HOMES)
+    assert doubtful.startswith("price: VS1 ") and "no number" in doubtful
     assert told(["1", "2", "3", "x"], HOMES) == [
         "price: 2 in the middle of 3 answers, 80 % from 1 to 3; 1 answers were no numbers"
     ]

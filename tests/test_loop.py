@@ -35,7 +35,7 @@ from mlx_autoresearch.loop import Limits, Loop
 from mlx_autoresearch.machine_watch import MachineWatch
 from mlx_autoresearch.night_clock import NightClock
 from mlx_autoresearch.noise import Noise
-from mlx_autoresearch.opening import choose_tag
+from mlx_autoresearch.opening import choose_tag, dataset_of
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP, STOPPED_EARLY, Proposal, RunResult
 from mlx_autoresearch.report.terminal import Terminal
 from mlx_autoresearch.thinking import DirectThinking, Researcher
@@ -501,6 +501,23 @@ def test_tag_is_the_newest_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert choose_tag(None, IDENTITY, terminal) == "older"
     with pytest.raises(AutoresearchError, match="can't name a branch"):
         choose_tag("a b", IDENTITY, terminal)
+
+
+def test_a_night_goes_on_with_its_own_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another one was prepared since."""
+    monkeypatch.setenv("MLX_AUTORESEARCH_RUNS", str(tmp_path))
+    Night.open(tmp_path / "older", IDENTITY)
+    assert dataset_of("older") == IDENTITY.dataset
+    assert dataset_of("new") is None and dataset_of(None) is None
+    with pytest.raises(AutoresearchError, match="can't name a branch"):
+        dataset_of("../older")
+
+
+def test_what_differs_between_nights_is_said_shortly(tmp_path: Path) -> None:
+    Night.open(tmp_path / "night", IDENTITY)
+    other = replace(IDENTITY, dataset_fingerprint="ab" * 32)
+    with pytest.raises(AutoresearchError, match=r"dataset fingerprint .* there, abababababab\.\.\. now"):
+        Night.open(tmp_path / "night", other)
 
 
 @pytest.mark.parametrize(

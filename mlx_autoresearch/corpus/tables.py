@@ -264,7 +264,7 @@ def _chosen(names: list[str], dropped: Mapping[str, str], options: RowsOptions, 
         if unknown:
             raise AutoresearchError(
                 f"{option}: {listed(map(str, files))} has no column {listed(map(repr, unknown))}. "
-                f"There are {listed(names)}."
+                f"There are {listed(filter(None, names))}."
             )
     chosen = list(dict.fromkeys(options.columns or [name for name in names if name not in dropped]))
     return chosen if options.target is None or options.target in chosen else [*chosen, options.target]

@@ -199,6 +199,7 @@ def learning_curves(facts: NightFacts, look: Look) -> Figure:
     starts = [curve.bpb[len(curve.bpb) // 12] for curve in facts.curves]  # the first fall would flatten all the rest
     for axes in (by_time, by_tokens):
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(3 if look.is_narrow else 6))
         axes.set_ylim(min(ends) - 0.05 * (max(starts) - min(ends)), max(max(starts), max(ends) + 0.01))
     by_time.legend(loc="upper right")
     return figure

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlx_autoresearch import verdict
+from mlx_autoresearch.conditions import JUDGED_BUDGET_SECONDS
 from mlx_autoresearch.noise import Noise
 from mlx_autoresearch.records import CRASH, DISCARD, INCONCLUSIVE, KEEP
 from mlx_autoresearch.report.gather import RUNNING, Estimate, NightFacts, Row, Span
@@ -182,7 +183,7 @@ def how_sure(facts: NightFacts) -> Iterator[tuple[str, str]]:
         f"deviation, pooled over all repeated runs, {facts.noise.degrees:g} degrees of freedom). "
         "Every ± on this page is a 95 % interval that follows from it.",
     )
-    yield "Repeats", f"{len(repeated)} of {len(decided)} scored experiments were run more than once{_best_runs(facts)}."
+    yield "Repeats", f"Run more than once: {len(repeated)} of {len(decided)} scored experiments{_best_runs(facts)}."
     yield (
         "Rule",
         f"A change is kept when its chance of being better is at least {verdict.KEEP_PROBABILITY:.0%}. Among many "
@@ -192,7 +193,7 @@ def how_sure(facts: NightFacts) -> Iterator[tuple[str, str]]:
     yield (
         "Checks",
         "Every score was checked for models that look ahead, at other rows, or answer differently when asked again. "
-        f"{len(tested)} of {len(facts.keeps)} kept models were also checked at every position and scored on test text.",
+        f"Kept models also checked at every position and scored on test text: {len(tested)} of {len(facts.keeps)}.",
     )
     yield "Sandbox", _sandbox(facts)
     yield "Conditions", _conditions(facts)
@@ -228,6 +229,8 @@ def _conditions(facts: NightFacts) -> str:
         parts = [f"{reasons.total()} of {len(told)} measured runs did not count ({why})"]
     else:
         parts = [f"All {len(told)} measured runs count"]
+    if facts.identity.budget_seconds < JUDGED_BUDGET_SECONDS:
+        parts.append(f"below {JUDGED_BUDGET_SECONDS:g} s a run, which is practice, only sleep is judged")
     for count, words in (
         (sum((run.worst_level or 0) > 0 for run in told), "were hot"),
         (sum(run.on_ac_power is False for run in told), "ran on battery"),

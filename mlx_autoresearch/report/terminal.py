@@ -147,7 +147,7 @@ class Terminal:
         """All decided experiments, the baseline first."""
         table = Table(box=None, pad_edge=False)
         for heading, justify in (
-            ("nr", "right"), ("status", "left"), ("val_bpb", "right"), ("gain", "right"), ("test_bpb", "right"),
+            ("nr", "right"), ("status", "left"), ("val_bpb", "right"), ("vs best", "right"), ("test_bpb", "right"),
             ("runs", "right"), ("Mtokens", "right"), ("change", "left"),
         ):  # fmt: skip
             table.add_column(heading, justify=justify, no_wrap=heading != "change")
