@@ -503,9 +503,9 @@ def _short(value: object) -> object:
 
 def _require_same(there: RunIdentity, here: RunIdentity, root: Path) -> None:
     differing = [
-        f"{entry.name.replace('_', ' ')} {_short(getattr(there, entry.name))} there, {_short(getattr(here, entry.name))} now"
-        for entry in fields(RunIdentity)
-        if getattr(there, entry.name) != getattr(here, entry.name)
+        f"{name.replace('_', ' ')} {_short(getattr(there, name))} there, {_short(getattr(here, name))} now"
+        for name in (entry.name for entry in fields(RunIdentity))
+        if getattr(there, name) != getattr(here, name)
     ]
     if differing:
         raise AutoresearchError(

@@ -576,7 +576,7 @@ def spend_the_night(arguments: argparse.Namespace) -> int:
             terminal.say(f"Note: a budget of {arguments.budget:g} s is mostly start-up; scores will say little.")
         elif arguments.budget < JUDGED_BUDGET_SECONDS:
             terminal.say(
-                f"Note: a budget below {JUDGED_BUDGET_SECONDS:g} s is for practice: runs count whatever else the machine does."
+                f"Note: a budget below {JUDGED_BUDGET_SECONDS:g} s is for practice: runs count on a busy machine too."
             )
         if limits == SpendingLimits() and agent_name in COSTS_MONEY:
             terminal.say("Note: no spending limit is set; --max-usd or --max-tokens sets one.")

@@ -519,7 +519,7 @@ def _hypothesis(nearby: bool, observed: int, scored: int) -> str:
         crashed = f" and {observed - scored} without a score" if observed > scored else ""
         return f"TPE over {scored} scored experiments{crashed} in this range expects the best odds here."
     where = "neighbour of the incumbent" if nearby else "value from the declared range"
-    return f"Untried {where}, drawn at random: {observed} of the experiments lie in this range, too few to model what is good there."
+    return f"Untried {where}, drawn at random: with {observed} tried in this range a model of it would say little."
 
 
 def _draw_names(knobs: dict[str, Knob], earlier: list[_Program], chance: random.Random) -> list[str]:
