@@ -107,7 +107,7 @@ def test_source_that_is_no_text_is_refused_and_leaves_nothing(root: Path) -> Non
 
 def test_another_identity_is_refused_and_says_what_differs(root: Path) -> None:
     Night.open(root, IDENTITY)
-    with pytest.raises(AutoresearchError, match=r"budget_seconds 300\.0 there, 60\.0 now") as caught:
+    with pytest.raises(AutoresearchError, match=r"budget seconds 300\.0 there, 60\.0 now") as caught:
         Night.open(root, replace(IDENTITY, budget_seconds=60.0))
     assert "--tag" in str(caught.value) and "dataset" not in str(caught.value)
     assert Night.open(root, replace(IDENTITY, budget_seconds=300)).identity.budget_seconds == 300

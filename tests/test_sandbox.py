@@ -436,7 +436,7 @@ def test_report_says_what_ran_without_a_sandbox(tmp_path: Path) -> None:
         experiment = night.experiments[0]
         experiment.record_result(experiment.new_run_folder(), RunResult(number, val_bpb=1.0, sandbox=name))
     line = trust.sandbox_line(Night.read(tmp_path / "night"))
-    assert line == "Sandbox: bubblewrap (1 runs). WITHOUT a sandbox, with your own rights: 1 of 2 runs."
+    assert line == "Sandbox: bubblewrap (1 run). WITHOUT a sandbox, with your own rights: 1 of 2 runs."
 
 
 def test_doctor_says_which_and_how_to_get_a_better_one() -> None:

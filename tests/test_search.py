@@ -133,7 +133,7 @@ def test_a_proposal_changes_few_knobs_and_says_which() -> None:
         counts.append(len(changed))
         assert sorted(part.split(" ")[0] for part in proposal.description.split(", ")) == sorted(changed)
         assert (proposal.parent, proposal.agent) == (0, "search")
-        assert "too few" in proposal.hypothesis
+        assert "drawn at random" in proposal.hypothesis
     assert set(counts) <= {1, 2, 3}
     assert counts.count(1) > 8
     single = SearchAgent(0).propose(brief(start(program("RATE = 0.04  # {0.04, 0.0312}\n")))).description
