@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.speed import slug
 from mlx_autoresearch import machine
-from mlx_autoresearch.arguments import positive
+from mlx_autoresearch.argument_types import positive
 from mlx_autoresearch.conditions_meter import ConditionsMeter
 from mlx_autoresearch.dataset import open_dataset
 from mlx_autoresearch.errors import AutoresearchError, run_command_line

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_autoresearch import launch, machine
-from mlx_autoresearch.arguments import positive
+from mlx_autoresearch.argument_types import positive
 from mlx_autoresearch.errors import run_command_line
 from mlx_autoresearch.files import write_json
 

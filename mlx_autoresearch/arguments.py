@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 from mlx_autoresearch.agents import AGENTS
+from mlx_autoresearch.argument_types import positive
 from mlx_autoresearch.notify import ON_THIS_MAC
 from mlx_autoresearch.settings import DEFAULT_BUDGET_SECONDS
 
@@ -103,18 +103,3 @@ def add_researcher_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-tokens", type=positive(int), metavar="N", help="ask no language model once the tag has used so many"
     )
-
-
-def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """An argparse type: a number of this kind above zero."""
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-        return value
-
-    return parse

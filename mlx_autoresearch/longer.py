@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlx_autoresearch import machine, noise
-from mlx_autoresearch.arguments import positive
+from mlx_autoresearch.argument_types import positive
 from mlx_autoresearch.chosen_model import LONGER
 from mlx_autoresearch.conditions import SLEPT_SECONDS
 from mlx_autoresearch.conditions_meter import ConditionsMeter

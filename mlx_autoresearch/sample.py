@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_autoresearch import blas, compiler
-from mlx_autoresearch.arguments import positive
+from mlx_autoresearch.argument_types import positive
 from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.paths import runs_root
 from mlx_autoresearch.settings import GRAPH_FILE

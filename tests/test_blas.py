@@ -60,6 +60,22 @@ def test_load_after_mlx_says_too_late(tmp_path: Path) -> None:
 
 
 @LINUX_ONLY
+@pytest.mark.parametrize(
+    "module",
+    [
+        "mlx_autoresearch.sample",
+        "mlx_autoresearch.ask",
+        "mlx_autoresearch.export",
+        "benchmarks.writing",
+        "benchmarks.seeds",
+    ],
+)
+def test_commands_that_compute_import_mlx_after_the_fast_blas(module: str) -> None:
+    """Else they take the one of MLX's wheel: opening a model takes ten times as long then."""
+    code = f"import sys, importlib; importlib.import_module({module!r}); sys.exit('mlx.core' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=paths.PROJECT).returncode == 0
+
+
 def test_a_cache_that_cannot_be_written_is_worked_around(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where the folder should be")
