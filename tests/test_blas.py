@@ -67,7 +67,6 @@ def test_load_after_mlx_says_too_late(tmp_path: Path) -> None:
         "mlx_autoresearch.ask",
         "mlx_autoresearch.export",
         "benchmarks.writing",
-        "benchmarks.seeds",
     ],
 )
 def test_commands_that_compute_import_mlx_after_the_fast_blas(module: str) -> None:
