@@ -52,7 +52,7 @@ def measure(graph: Path, repeats: int) -> dict[str, float]:
     import mlx.core as mx
     import numpy as np
 
-    from mlx_autoresearch.continuation import open_reader, usable_lengths
+    from mlx_autoresearch.continuation import log_probabilities, open_reader, usable_lengths
 
     start = time.perf_counter()
     reader, vocab_size = open_reader(graph)
@@ -70,8 +70,7 @@ def measure(graph: Path, repeats: int) -> dict[str, float]:
         found["a token, with the cache"] = _token_after_token(reader, text, repeats)
 
     rows = np.array([text], dtype=np.int32)
-    scored = reader.graph(mx.array(np.repeat(rows, reader.rows, axis=0)))[0]
-    scored = scored - mx.logsumexp(scored, axis=-1, keepdims=True)
+    scored = log_probabilities(reader.graph(mx.array(np.repeat(rows, reader.rows, axis=0)))[0])
     for length in usable_lengths(reader.graph, rows, scored):
         of_one_length = replace(reader, cached=None, lengths=(length,))
         found[f"a token, in a row of {length}"] = median_milliseconds(

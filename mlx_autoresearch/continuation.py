@@ -53,7 +53,7 @@ def open_reader(path: Path) -> tuple[GraphReader, int]:
     imported = import_function(path)
     graph, vocab_size = check_graph(imported)
     rows = np.random.default_rng(0).integers(vocab_size, size=(SCORE_ROWS, CONTEXT), dtype=np.int32)
-    scored = _log_probabilities(graph(mx.array(rows))[0])
+    scored = log_probabilities(graph(mx.array(rows))[0])
     cached = CachedReader(imported, CONTEXT, PIECE_LENGTHS)
     if _cache_agrees(cached, rows[0].tolist(), scored):
         return GraphReader(graph, SCORE_ROWS, CONTEXT, (), cached), vocab_size
@@ -97,11 +97,12 @@ def usable_lengths(graph: Graph, row: np.ndarray, scored: mx.array) -> tuple[int
 
 
 def _agree(scored: mx.array, logits: mx.array) -> bool:
-    lost = (mx.exp(scored) * (scored - _log_probabilities(logits))).sum(axis=-1).mean().item()
+    lost = (mx.exp(scored) * (scored - log_probabilities(logits))).sum(axis=-1).mean().item()
     return abs(lost) <= LOST_NATS  # NaN is no agreement
 
 
-def _log_probabilities(logits: mx.array) -> mx.array:
+def log_probabilities(logits: mx.array) -> mx.array:
+    """Logits (..., V) as natural logarithms of probabilities."""
     return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
 
 

@@ -49,7 +49,7 @@ def gain(first: Estimate | None, best: Estimate | None, noise: Noise) -> Gain | 
     """The measured gain from `first` to `best`; None where either is unknown."""
     if first is None or best is None:
         return None
-    half_width = noise.half_width(1) * math.sqrt(1 / first.runs + 1 / best.runs)
+    half_width = noise.margin(noise.deviation * math.sqrt(1 / first.runs + 1 / best.runs))
     return Gain(first.mean - best.mean, half_width, first.mean)
 
 
