@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from mlx_autoresearch import launch, machine
 from mlx_autoresearch.argument_types import positive
-from mlx_autoresearch.errors import run_command_line
+from mlx_autoresearch.errors import AutoresearchError, run_command_line
 from mlx_autoresearch.files import write_json
 
 if TYPE_CHECKING:
@@ -106,9 +106,13 @@ def main() -> None:
     os.environ.setdefault("MLX_AUTORESEARCH_BLAS_THREADS", "1")
     launch.set_up_process()
     from mlx_autoresearch.chosen_model import find_graph
+    from mlx_autoresearch.judge import RefusedError
 
     graph = find_graph(arguments.tag, arguments.graph)
-    found = measure(graph, arguments.repeats)
+    try:
+        found = measure(graph, arguments.repeats)
+    except RefusedError as error:
+        raise AutoresearchError(f"{graph} can't be used: {error}. Name another model.") from None
     print(f"{graph}, {machine.identity()}")
     for what, milliseconds in found.items():
         print(f"{what:<44} {milliseconds:8.1f} ms")
